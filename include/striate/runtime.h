@@ -1,0 +1,39 @@
+// What the library is running on: threads, instruction set, devices.
+#pragma once
+
+#include <string>
+
+#include "striate/types.h"
+
+namespace striate {
+
+/// Threads that CPU kernels use, the caller included. Results do not depend on it.
+int num_threads();
+/// Throws ArgumentError unless 1 <= count <= 1024.
+void set_num_threads(int count);
+
+/// "avx512", "avx2" or "baseline": the best the machine has, or what STRIATE_CPU_ISA forces.
+const char* cpu_isa();
+
+/// Devices of a kind that can be used now.
+int device_count(DeviceType type);
+/// Why device_count is 0; empty when it is not.
+std::string device_unavailable_reason(DeviceType type);
+/// Waits until all work queued on the device is done.
+void synchronize(Device device);
+/// Returns the blocks that the device's allocator caches to the system.
+void empty_cache(Device device);
+
+struct MemoryStats {
+  int64_t allocated_bytes = 0;  ///< in tensors now
+  int64_t reserved_bytes = 0;   ///< held from the system, in tensors or cached
+  int64_t peak_bytes = 0;       ///< largest allocated_bytes so far
+};
+MemoryStats memory_stats(Device device);
+
+/// "0.1.0".
+const char* version();
+/// Compiler, build type and backends that were compiled in, one "key: value" a line.
+std::string build_info();
+
+}  // namespace striate

@@ -1,0 +1,11 @@
+// All of Striate's C++ API.
+#pragma once
+
+#include "striate/autograd.h"
+#include "striate/error.h"
+#include "striate/io.h"
+#include "striate/ops.h"
+#include "striate/optim.h"
+#include "striate/runtime.h"
+#include "striate/tensor.h"
+#include "striate/types.h"

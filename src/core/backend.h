@@ -1,0 +1,39 @@
+// A backend: its kernel table and the few services that the core needs from a device.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "striate/runtime.h"
+#include "striate/types.h"
+
+namespace striate {
+
+struct KernelTable;
+
+/// A plain struct of functions, like the table itself. `allocate` returns null when there is no
+/// room; blocks are aligned to 64 bytes or more and readable for 64 bytes past their end.
+struct Backend {
+  const char* name;
+  const KernelTable* kernels;
+  int (*device_count)();
+  std::string (*unavailable_reason)();  // empty when device_count() > 0
+  void* (*allocate)(size_t bytes, Device device);
+  void (*deallocate)(void* data, size_t bytes, Device device);
+  void (*empty_cache)(Device device);
+  MemoryStats (*memory_stats)(Device device);
+  /// Copies between the host and this device or within it; returns when the host side is free.
+  void (*transfer)(void* target, Device target_device, const void* source, Device source_device,
+                   size_t bytes);
+  void (*synchronize)(Device device);
+  Stream (*current_stream)(Device device);
+};
+
+/// The backend of a device that exists. Throws DeviceError with the reason otherwise.
+const Backend& backend(Device device);
+
+/// Defined by each backend: src/cpu/backend.cpp and cuda/backend.cpp.
+const Backend& cpu_backend();
+const Backend& cuda_backend();
+
+}  // namespace striate

@@ -1,0 +1,43 @@
+// Run-time choice of instruction set. The files in isa/ are compiled once per set, each into its
+// own namespace, and reached only through the tables below.
+//
+// Those files include no standard headers and give everything internal linkage: an inline function
+// compiled there with AVX flags could otherwise be the copy that the linker keeps for everybody.
+#pragma once
+
+#include "cpu/isa/gemm.h"
+#include "cpu/isa/rows.h"
+
+namespace striate::cpu {
+
+struct Isa {
+  const char* name;
+  const GemmKernels<float>& gemm_float;
+  const GemmKernels<double>& gemm_double;
+  const RowKernels<float>& rows_float;
+  const RowKernels<double>& rows_double;
+
+  template <class T>
+  const GemmKernels<T>& gemm() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return gemm_float;
+    } else {
+      return gemm_double;
+    }
+  }
+  template <class T>
+  const RowKernels<T>& rows() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return rows_float;
+    } else {
+      return rows_double;
+    }
+  }
+};
+
+/// The best set that the processor has, or the one STRIATE_CPU_ISA names ("baseline", "avx2",
+/// "avx512"); chosen at the first call. Throws ArgumentError if the forced one is unknown or
+/// missing on this processor.
+const Isa& isa();
+
+}  // namespace striate::cpu

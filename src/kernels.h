@@ -1,0 +1,429 @@
+// THE registry: one Args struct per kernel and the table that a backend fills.
+//
+// Args are plain data: pointers, geometry, element type. Kernels trust them: src/ops has checked
+// shapes, types, devices and index ranges, and has allocated outputs and workspaces. Unless a
+// field says otherwise, outputs are overwritten, arrays are dense and row-major in the order
+// their comment gives, and `dtype` is float32 or float64.
+#pragma once
+
+#include "striate/ops.h"
+#include "striate/optim.h"
+#include "striate/types.h"
+
+namespace striate {
+
+// --- Memory -------------------------------------------------------------------------------------
+
+struct FillArgs {
+  DType dtype;  // any
+  void* y;
+  int64_t n;
+  double value;
+};
+
+/// y[i] = convert(x[i]) over a strided index space; any pair of types. `accumulate` adds instead
+/// (same floating type only).
+struct CopyArgs {
+  DType x_dtype, y_dtype;
+  const void* x;
+  void* y;
+  Dims shape, x_strides, y_strides;  // coalesced, outermost first
+  bool accumulate;
+};
+
+enum class Distribution : uint8_t { kUniform, kNormal };
+/// Element i takes value i of the Philox4x32-10 stream (seed, offset): see core/philox.h.
+struct RandomArgs {
+  DType dtype;
+  void* y;
+  int64_t n;
+  Distribution distribution;
+  double a, b;  // low, high or mean, stddev
+  uint64_t seed, offset;
+};
+
+/// y[i] = start + i * step; any type but bool.
+struct ArangeArgs {
+  DType dtype;
+  void* y;
+  int64_t n;
+  double start, step;
+};
+
+// --- Element-wise -------------------------------------------------------------------------------
+
+enum class UnaryOp : uint8_t { kNeg, kExp, kLog, kSqrt, kAbs, kRelu, kSigmoid, kTanh };
+struct UnaryArgs {
+  UnaryOp op;
+  DType dtype;
+  const void* x;
+  void* y;
+  int64_t n;
+};
+/// grad_x = grad_y * f'. `saved` is the output for exp, sqrt, relu, sigmoid and tanh, and the
+/// input for log and abs (kNeg needs none and has no backward entry).
+struct UnaryBackwardArgs {
+  UnaryOp op;
+  DType dtype;
+  const void* grad_y;
+  const void* saved;
+  void* grad_x;
+  int64_t n;
+};
+
+enum class BinaryOp : uint8_t { kAdd, kSub, kMul, kDiv, kPow, kEq, kNe, kLt, kLe, kGt, kGe };
+/// y = a op b over a strided index space. Operands share `dtype` (any but bfloat16; kDiv and kPow
+/// floating only); y has that type, or bool for comparisons.
+struct BinaryArgs {
+  BinaryOp op;
+  DType dtype;
+  const void* a;
+  const void* b;
+  void* y;
+  Dims shape, a_strides, b_strides, y_strides;  // coalesced, outermost first; 0 broadcasts
+};
+/// y = alpha * x + beta * y, dense.
+struct AxpbyArgs {
+  DType dtype;
+  const void* x;  // null: y *= beta
+  void* y;
+  int64_t n;
+  double alpha, beta;
+};
+
+// --- Reductions and indexing --------------------------------------------------------------------
+
+/// y[kept] = scale * sum over reduced of x. The sum's order is a pure function of the geometry.
+struct SumArgs {
+  DType x_dtype;  // any but bfloat16
+  DType y_dtype;  // x_dtype when floating, else int64
+  const void* x;
+  void* y;                       // dense over `kept`
+  Dims kept, kept_strides;       // of x, outermost first
+  Dims reduced, reduced_strides;  // of x
+  double scale;                  // floating only
+};
+
+/// Maximum over the middle of x [outer][n][inner], n >= 1, and the index where it first occurs; a
+/// NaN counts as the maximum.
+struct MaxArgs {
+  DType dtype;  // any but bfloat16
+  const void* x;
+  void* values;      // [outer][inner]; null: not wanted
+  int64_t* indices;  // [outer][inner]; null: not wanted
+  int64_t outer, n, inner;
+};
+/// grad_x [outer][n][inner] = grad_y at `indices`, else 0.
+struct MaxBackwardArgs {
+  DType dtype;
+  const void* grad_y;
+  const int64_t* indices;
+  void* grad_x;
+  int64_t outer, n, inner;
+};
+
+/// y [outer][count][inner] = x [outer][n][inner] at indices[count]; any type.
+struct IndexSelectArgs {
+  DType dtype;
+  const void* x;
+  const int64_t* indices;
+  void* y;
+  int64_t outer, n, inner, count;
+};
+/// grad_x [outer][n][inner] = sum of the rows of grad_y that were taken from it, in index order.
+struct IndexSelectBackwardArgs {
+  DType dtype;
+  const void* grad_y;
+  const int64_t* indices;
+  void* grad_x;
+  int64_t outer, n, inner, count;
+};
+/// *bad = position of the first index outside [low, high) and different from `ignore`, else -1.
+struct FindOutOfRangeArgs {
+  const int64_t* indices;
+  int64_t n, low, high, ignore;
+  int64_t* bad;
+};
+
+// --- Convolution --------------------------------------------------------------------------------
+
+/// Sizes of a 2-D convolution in PyTorch's terms, and with them its shape rule.
+struct Conv2dGeometry {
+  int64_t n, c, h, w;  // input; c counts all groups
+  int64_t o, kh, kw;   // filters over all groups
+  int64_t oh, ow;
+  int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+  int64_t groups;
+};
+enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
+/// Bytes that a pass needs besides its operands. `packed` depends on the weight alone and may be
+/// kept as long as the weight's version does not change.
+struct Conv2dBytes {
+  size_t packed, workspace;
+};
+/// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
+struct Conv2dPackArgs {
+  Conv2dGeometry g;
+  DType dtype;
+  ConvPass pass;         // kForward or kInputGrad
+  const void* weight;
+  int64_t weight_strides[4];  // o, i, kh, kw
+  void* packed;
+};
+/// y [n][oh][ow][o] = conv(x [n][h][w][c]) + bias.
+struct Conv2dArgs {
+  Conv2dGeometry g;
+  DType dtype;
+  const void* x;
+  const void* packed;
+  const void* bias;  // null: none
+  void* y;
+  void* workspace;
+};
+/// grad_x [n][h][w][c] from grad_y [n][oh][ow][o]. With `bias` (length c) this is the forward of a
+/// transposed convolution.
+struct Conv2dInputGradArgs {
+  Conv2dGeometry g;
+  DType dtype;
+  const void* grad_y;
+  const void* packed;
+  const void* bias;  // null: none
+  void* grad_x;
+  void* workspace;
+};
+/// grad_weight [o][kh][kw][c/groups] from x and grad_y.
+struct Conv2dWeightGradArgs {
+  Conv2dGeometry g;
+  DType dtype;
+  const void* x;
+  const void* grad_y;
+  void* grad_weight;
+  void* workspace;
+};
+
+// --- Pooling: x [n][h][w][c], y [n][oh][ow][c] --------------------------------------------------
+
+struct Pool2dGeometry {
+  int64_t n, c, h, w, oh, ow;
+  int64_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+};
+/// `argmax` receives h * W + w of each maximum; null: not wanted.
+struct MaxPool2dArgs {
+  Pool2dGeometry g;
+  DType dtype;
+  const void* x;
+  void* y;
+  int32_t* argmax;  // [n][oh][ow][c]
+};
+struct MaxPool2dBackwardArgs {
+  Pool2dGeometry g;
+  DType dtype;
+  const void* grad_y;
+  const int32_t* argmax;
+  void* grad_x;
+};
+/// With `adaptive`, window i covers [floor(i*H/OH), ceil((i+1)*H/OH)) and the rest of the window's
+/// geometry is ignored.
+struct AvgPool2dArgs {
+  Pool2dGeometry g;
+  DType dtype;
+  bool count_include_pad, adaptive;
+  const void* x;
+  void* y;
+};
+struct AvgPool2dBackwardArgs {
+  Pool2dGeometry g;
+  DType dtype;
+  bool count_include_pad, adaptive;
+  const void* grad_y;
+  void* grad_x;
+};
+
+// --- Normalisation ------------------------------------------------------------------------------
+
+/// x, y [rows][c]. Training computes batch statistics and updates the running ones in place;
+/// otherwise the running ones are used and save_* are not written.
+struct BatchNormArgs {
+  DType dtype;
+  int64_t rows, c;
+  bool training;
+  double momentum, eps;
+  const void* x;
+  const void* weight;  // [c]; null: 1
+  const void* bias;    // [c]; null: 0
+  void* running_mean;  // [c]; null in training: not tracked
+  void* running_var;
+  void* save_mean;    // [c]
+  void* save_invstd;  // [c]
+  void* y;
+};
+/// `mean` and `invstd` are those that the forward used. Any gradient may be null.
+struct BatchNormBackwardArgs {
+  DType dtype;
+  int64_t rows, c;
+  bool training;
+  const void* grad_y;
+  const void* x;
+  const void* weight;  // null: 1
+  const void* mean;
+  const void* invstd;
+  void* grad_x;
+  void* grad_weight;
+  void* grad_bias;
+};
+
+/// x, y, scale [rows][c]; scale = k + alpha/size * window sum of squares, y = x * scale^-beta.
+/// The window of channel i is [i - size/2, i + (size-1)/2] clipped.
+struct LocalResponseNormArgs {
+  DType dtype;
+  int64_t rows, c, size;
+  double alpha, beta, k;
+  const void* x;
+  void* y;
+  void* scale;
+};
+struct LocalResponseNormBackwardArgs {
+  DType dtype;
+  int64_t rows, c, size;
+  double alpha, beta;
+  const void* grad_y;
+  const void* x;
+  const void* scale;
+  void* grad_x;
+};
+
+/// y = x * keep / (1 - p), keep[i] = (value i of the Philox stream >= p). Forward and backward
+/// apply the same mask, which is never stored.
+struct DropoutArgs {
+  DType dtype;
+  const void* x;
+  void* y;
+  int64_t n;
+  double p;
+  uint64_t seed, offset;
+};
+
+// --- Softmax and losses: [outer][n][inner], classes in the middle -------------------------------
+
+struct SoftmaxArgs {
+  DType dtype;
+  bool log;
+  const void* x;
+  void* y;
+  int64_t outer, n, inner;
+};
+struct SoftmaxBackwardArgs {
+  DType dtype;
+  bool log;
+  const void* grad_y;
+  const void* y;
+  void* grad_x;
+  int64_t outer, n, inner;
+};
+/// Loss of one sample: -(1-s) * log_prob[target] - s/n * sum over classes of log_prob, 0 where the
+/// target is ignored; kMean divides the sum by the number of targets that are not. `loss` is
+/// [outer][inner] for kNone and one value otherwise; `count` receives the number of targets
+/// that are not ignored.
+struct NllLossArgs {
+  DType dtype;
+  const void* log_prob;
+  const int64_t* target;  // [outer][inner]
+  void* loss;
+  void* count;  // one value of `dtype`
+  int64_t outer, n, inner;
+  int64_t ignore_index;
+  double label_smoothing;
+  Reduction reduction;
+};
+/// Gradient of the above with respect to log_prob, or, with `logits`, to the input of the
+/// log-softmax that produced log_prob.
+struct NllLossBackwardArgs {
+  DType dtype;
+  const void* grad_loss;
+  const void* log_prob;  // read only with `logits`
+  const int64_t* target;
+  const void* count;
+  void* grad_x;
+  int64_t outer, n, inner;
+  int64_t ignore_index;
+  double label_smoothing;
+  Reduction reduction;
+  bool logits;
+};
+
+// --- Optimizers ---------------------------------------------------------------------------------
+
+/// One parameter of a step; `m` and `v` are the optimizer's buffers.
+struct OptimizerTensor {
+  void* p;
+  const void* g;
+  void* m;
+  void* v;
+  int64_t n;
+  bool first;  // m holds nothing yet
+};
+struct SgdArgs {
+  DType dtype;
+  const OptimizerTensor* tensors;
+  int64_t count;
+  SGDOptions options;
+};
+struct AdamArgs {
+  DType dtype;
+  const OptimizerTensor* tensors;
+  int64_t count;
+  AdamOptions options;
+  double bias_correction1, bias_correction2;  // 1 - beta^step
+};
+
+// --- The table ----------------------------------------------------------------------------------
+
+template <class Args>
+using Kernel = void (*)(const Args&, Stream);
+
+/// Reads as a coverage report: a null entry means "not implemented for this device".
+struct KernelTable {
+  Kernel<FillArgs> fill = nullptr;
+  Kernel<CopyArgs> copy = nullptr;
+  Kernel<RandomArgs> random = nullptr;
+  Kernel<ArangeArgs> arange = nullptr;
+
+  Kernel<UnaryArgs> unary = nullptr;
+  Kernel<UnaryBackwardArgs> unary_backward = nullptr;
+  Kernel<BinaryArgs> binary = nullptr;
+  Kernel<AxpbyArgs> axpby = nullptr;
+
+  Kernel<SumArgs> sum = nullptr;
+  Kernel<MaxArgs> max = nullptr;
+  Kernel<MaxBackwardArgs> max_backward = nullptr;
+  Kernel<IndexSelectArgs> index_select = nullptr;
+  Kernel<IndexSelectBackwardArgs> index_select_backward = nullptr;
+  Kernel<FindOutOfRangeArgs> find_out_of_range = nullptr;
+
+  Conv2dBytes (*conv2d_bytes)(const Conv2dGeometry&, DType, ConvPass) = nullptr;
+  Kernel<Conv2dPackArgs> conv2d_pack = nullptr;
+  Kernel<Conv2dArgs> conv2d = nullptr;
+  Kernel<Conv2dInputGradArgs> conv2d_input_grad = nullptr;
+  Kernel<Conv2dWeightGradArgs> conv2d_weight_grad = nullptr;
+
+  Kernel<MaxPool2dArgs> max_pool2d = nullptr;
+  Kernel<MaxPool2dBackwardArgs> max_pool2d_backward = nullptr;
+  Kernel<AvgPool2dArgs> avg_pool2d = nullptr;
+  Kernel<AvgPool2dBackwardArgs> avg_pool2d_backward = nullptr;
+
+  Kernel<BatchNormArgs> batch_norm = nullptr;
+  Kernel<BatchNormBackwardArgs> batch_norm_backward = nullptr;
+  Kernel<LocalResponseNormArgs> local_response_norm = nullptr;
+  Kernel<LocalResponseNormBackwardArgs> local_response_norm_backward = nullptr;
+  Kernel<DropoutArgs> dropout = nullptr;
+
+  Kernel<SoftmaxArgs> softmax = nullptr;
+  Kernel<SoftmaxBackwardArgs> softmax_backward = nullptr;
+  Kernel<NllLossArgs> nll_loss = nullptr;
+  Kernel<NllLossBackwardArgs> nll_loss_backward = nullptr;
+
+  Kernel<SgdArgs> sgd = nullptr;
+  Kernel<AdamArgs> adam = nullptr;
+};
+
+}  // namespace striate

@@ -1,0 +1,55 @@
+// Checks and helpers that the ops share.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "core/tensor_impl.h"
+#include "launch.h"
+#include "striate/autograd.h"
+#include "striate/ops.h"
+
+namespace striate {
+
+/// Throws ArgumentError, naming the op and the argument, if x is undefined.
+void check_defined(const char* op, const char* argument, const Tensor& x);
+/// Throws DTypeError unless x is float32 or float64.
+void check_floating(const char* op, const char* argument, const Tensor& x);
+/// Throws DTypeError or DeviceError unless both agree; undefined tensors pass.
+void check_same(const char* op, const char* a_name, const Tensor& a, const char* b_name,
+                const Tensor& b);
+/// Throws ShapeError unless x has the given rank / shape.
+void check_dim(const char* op, const char* argument, const Tensor& x, int dim);
+void check_shape(const char* op, const char* argument, const Tensor& x, const Dims& expected);
+/// Maps a negative dimension; throws IndexError outside [-dim, dim).
+int wrap_dim(const char* op, int dim, int rank);
+/// Throws AutogradError if an in-place edit of x would escape the tape.
+void check_inplace(const char* op, const Tensor& x);
+/// Throws IndexError unless every index lies in [low, high) or equals `ignore`.
+void check_index_range(const char* op, const char* what, const Tensor& indices, int64_t low,
+                       int64_t high, int64_t ignore);
+
+/// Broadcast shape of two operands; throws ShapeError.
+Dims broadcast_shape(const char* op, const Dims& a, const Dims& b);
+/// Sums `grad` down to `shape`, the inverse of broadcasting.
+Tensor sum_to_shape(const Tensor& grad, const Dims& shape);
+
+/// Drops size-1 dimensions and merges dimensions that all operands walk contiguously; operand
+/// strides are rewritten in place, outermost first. Yields at least one dimension.
+void coalesce(Dims& shape, std::initializer_list<Dims*> strides);
+
+/// Strided copy of x into y, which has x's shape (or one that x was expanded to).
+void copy_into(const Tensor& x, const Tensor& y, bool accumulate = false);
+
+/// x as a channels-last dense tensor; a copy only where needed, off the tape.
+inline Tensor channels_last(const Tensor& x) {
+  NoGrad guard;
+  return contiguous(x, MemoryFormat::kChannelsLast);
+}
+/// x as a row-major dense tensor; a copy only where needed, off the tape.
+inline Tensor row_major(const Tensor& x) {
+  NoGrad guard;
+  return contiguous(x);
+}
+
+}  // namespace striate
