@@ -6,8 +6,7 @@
 // their comment gives, and `dtype` is float32 or float64.
 #pragma once
 
-#include "striate/ops.h"
-#include "striate/optim.h"
+#include "striate/options.h"
 #include "striate/types.h"
 
 namespace striate {

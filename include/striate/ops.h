@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "striate/options.h"
 #include "striate/tensor.h"
 
 namespace striate {
@@ -157,7 +158,6 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha = 1e-4, d
                            double k = 1);
 
 // --- Losses -------------------------------------------------------------------------------------
-enum class Reduction : uint8_t { kNone, kMean, kSum };
 struct LossOptions {
   Reduction reduction = Reduction::kMean;
   int64_t ignore_index = -100;

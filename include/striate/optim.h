@@ -3,17 +3,11 @@
 
 #include <vector>
 
+#include "striate/options.h"
 #include "striate/tensor.h"
 
 namespace striate {
 
-struct SGDOptions {
-  double lr = 1e-3;
-  double momentum = 0;
-  double dampening = 0;
-  double weight_decay = 0;
-  bool nesterov = false;
-};
 /// PyTorch's SGD: g += wd*p; buf = momentum*buf + (1-dampening)*g (buf = g at the first step);
 /// p -= lr * (nesterov ? g + momentum*buf : buf). `buffers` is empty when momentum is 0; an
 /// undefined entry is created. Parameters with an undefined gradient are skipped.
@@ -21,14 +15,6 @@ struct SGDOptions {
 void sgd_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
               std::vector<Tensor>& buffers, const SGDOptions& options);
 
-struct AdamOptions {
-  double lr = 1e-3;
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double eps = 1e-8;
-  double weight_decay = 0;
-  bool decoupled = false;  ///< AdamW (Loshchilov and Hutter 2019) when true
-};
 /// Adam (Kingma and Ba 2015) with bias correction; `step` counts from 1.
 void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
                std::vector<Tensor>& exp_avg, std::vector<Tensor>& exp_avg_sq, int64_t step,

@@ -6,6 +6,7 @@
 #include "striate/io.h"
 #include "striate/ops.h"
 #include "striate/optim.h"
+#include "striate/options.h"
 #include "striate/runtime.h"
 #include "striate/tensor.h"
 #include "striate/types.h"

@@ -31,6 +31,8 @@ struct Backend {
 
 /// The backend of a device that exists. Throws DeviceError with the reason otherwise.
 const Backend& backend(Device device);
+/// The backend of a type, devices present or not; null if it was not compiled in.
+const Backend* find_backend(DeviceType type);
 
 /// Defined by each backend: src/cpu/backend.cpp and cuda/backend.cpp.
 const Backend& cpu_backend();

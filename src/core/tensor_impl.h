@@ -59,7 +59,7 @@ struct TensorImpl {
   }
 };
 
-/// A new tensor over the same storage, off the tape.
+/// A new tensor over the same storage, off the tape; `offset` counts from the storage's start.
 Tensor view(const Tensor& x, const Dims& shape, const Dims& strides, int64_t offset);
 /// Row-major or channels-last strides of a shape.
 Dims dense_strides(const Dims& shape, MemoryFormat format = MemoryFormat::kContiguous);
@@ -67,7 +67,7 @@ Dims dense_strides(const Dims& shape, MemoryFormat format = MemoryFormat::kConti
 void bump_version(const Tensor& x);
 /// The tensor's cache, created on first use; safe from several threads.
 DerivedCache& derived_cache(const Tensor& x);
-/// Reserves `count` values of the default generator's stream.
+/// Reserves `count` values of the default generator's stream, from a multiple of four on.
 RngState reserve_random(int64_t count);
 
 }  // namespace striate

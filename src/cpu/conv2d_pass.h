@@ -1,0 +1,176 @@
+// How the convolution passes walk their operands: phases, taps, borders and column panels.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "cpu/thread_pool.h"
+#include "cpu/kernels.h"
+
+namespace striate::cpu {
+
+// Multiply-adds worth waking a thread for: about 20 us.
+inline constexpr int64_t kGrainMacs = 1'000'000;
+// Work is cut so that even small layers offer this many units.
+inline constexpr int64_t kMinUnits = 16;
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// The `part`-th of `parts` nearly equal pieces of [0, count).
+inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {
+  return count * part / parts;
+}
+
+/// A kernel position and the source coordinate it reads, relative to base = index * source_step.
+struct Tap {
+  int64_t kernel, offset;
+};
+
+/// The result coordinates start, start + step, ... along one axis, and what each of them reads.
+struct Phase {
+  int64_t count, start, step, source_step;
+  std::vector<Tap> taps;  // by increasing offset
+};
+
+/// One spatial axis of a convolution.
+struct Axis {
+  int64_t in, out, kernel, stride, pad, dilation;
+};
+inline Axis vertical(const Conv2dGeometry& g) {
+  return {g.h, g.oh, g.kh, g.stride_h, g.pad_h, g.dilation_h};
+}
+inline Axis horizontal(const Conv2dGeometry& g) {
+  return {g.w, g.ow, g.kw, g.stride_w, g.pad_w, g.dilation_w};
+}
+
+inline std::vector<Phase> phases(const Axis& axis, ConvPass pass) {
+  std::vector<Phase> result;
+  if (pass != ConvPass::kInputGrad) {
+    Phase phase{axis.out, 0, 1, axis.stride, {}};
+    for (int64_t k = 0; k < axis.kernel; ++k)
+      phase.taps.push_back({k, k * axis.dilation - axis.pad});
+    result.push_back(std::move(phase));
+    return result;
+  }
+  for (int64_t start = 0; start < std::min(axis.stride, axis.in); ++start) {
+    Phase phase{ceil_div(axis.in - start, axis.stride), start, axis.stride, 1, {}};
+    for (int64_t k = axis.kernel - 1; k >= 0; --k) {
+      const int64_t position = start + axis.pad - k * axis.dilation;
+      if (position % axis.stride == 0) phase.taps.push_back({k, position / axis.stride});
+    }
+    result.push_back(std::move(phase));
+  }
+  return result;
+}
+
+/// Zero rows (or columns) before and after `length` source ones that some tap reads.
+struct Border {
+  int64_t before = 0, after = 0;
+};
+inline Border border(const std::vector<Phase>& phases, int64_t length) {
+  Border result;
+  for (const Phase& phase : phases) {
+    for (const Tap& tap : phase.taps) {
+      result.before = std::max(result.before, -tap.offset);
+      result.after =
+          std::max(result.after, (phase.count - 1) * phase.source_step + tap.offset - (length - 1));
+    }
+  }
+  return result;
+}
+
+/// A source image with its borders; strides in elements.
+struct Source {
+  int64_t n, h, w, c;  // as given
+  Border rows, columns;
+  bool copied;
+
+  int64_t pixel() const { return c; }
+  int64_t row() const { return (w + columns.before + columns.after) * c; }
+  int64_t image() const { return (h + rows.before + rows.after) * row(); }
+  /// Elements of the copy; tiles may read up to a tile's width past the last pixel.
+  int64_t copy_size() const { return copied ? n * image() + kMaxTileWidth : 0; }
+};
+
+struct Pass {
+  std::vector<Phase> rows, columns;
+  Source source;
+  int64_t channels, filters;  // per group: summed over, computed
+};
+
+inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass) {
+  Pass result{phases(vertical(g), pass), phases(horizontal(g), pass), {}, 0, 0};
+  const bool backward = pass == ConvPass::kInputGrad;
+  result.source = {g.n,  backward ? g.oh : g.h, backward ? g.ow : g.w, backward ? g.o : g.c, {}, {},
+                   false};
+  Source& source = result.source;
+  source.rows = border(result.rows, source.h);
+  source.columns = border(result.columns, source.w);
+  source.copied =
+      source.rows.before + source.rows.after + source.columns.before + source.columns.after > 0;
+  result.channels = (backward ? g.o : g.c) / g.groups;
+  result.filters = (backward ? g.c : g.o) / g.groups;
+  return result;
+}
+
+/// Whether the taps of one kernel row read one contiguous run of pixels.
+inline bool contiguous_taps(const Phase& phase, const Conv2dGeometry& g) {
+  if (g.groups > 1) return false;
+  for (size_t i = 1; i < phase.taps.size(); ++i)
+    if (phase.taps[i].offset != phase.taps[i - 1].offset + 1) return false;
+  return true;
+}
+
+/// A column panel of a packed operand.
+struct Panel {
+  int64_t column, width, filled;
+};
+/// The panels that cover `columns`, from left to right.
+template <class T>
+std::vector<Panel> panels(int64_t columns) {
+  std::vector<Panel> result;
+  for (int64_t column = 0; column < columns; column += result.back().width) {
+    const int64_t width = isa().gemm<T>().shape(columns - column).width;
+    result.push_back({column, width, std::min(width, columns - column)});
+  }
+  return result;
+}
+
+/// The source with its border, in `copy` if one is needed; points at the first border pixel.
+template <class T>
+const T* bordered(const Source& s, const T* x, T* copy) {
+  if (!s.copied) return x;
+  const int64_t height = s.h + s.rows.before + s.rows.after;
+  const int64_t left = s.columns.before * s.c, middle = s.w * s.c;
+  const int64_t right = s.columns.after * s.c;
+  parallel_for(
+      s.n * height, std::max<int64_t>(1, 65536 / s.row()), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          T* target = copy + i * s.row();
+          const int64_t y = i % height - s.rows.before;
+          if (y < 0 || y >= s.h) {
+            std::fill_n(target, s.row(), T(0));
+            continue;
+          }
+          std::fill_n(target, left, T(0));
+          std::memcpy(target + left, x + ((i / height) * s.h + y) * middle, middle * sizeof(T));
+          std::fill_n(target + left + middle, right, T(0));
+        }
+      });
+  std::fill_n(copy + s.n * s.image(), kMaxTileWidth, T(0));
+  return copy;
+}
+
+/// Calls function.operator()<T>() with the C++ type of a floating dtype.
+template <class Function>
+auto with_type(DType dtype, const Function& function) {
+  if (dtype == DType::kFloat32) return function.template operator()<float>();
+  return function.template operator()<double>();
+}
+
+/// Bytes of workspace of the weight gradient.
+size_t conv2d_weight_grad_workspace(const Conv2dGeometry& g, DType dtype);
+
+}  // namespace striate::cpu

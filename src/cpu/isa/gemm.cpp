@@ -1,0 +1,130 @@
+// The tile over GCC/Clang vector extensions, templated on the vector, compiled once per
+// instruction set. The accumulators acc[rows][vectors] stay in registers only if both loops over
+// them are fully unrolled, hence the pragmas. Rows never share arithmetic, so a result does not
+// depend on which rows it is computed with.
+#include "cpu/isa/gemm.h"
+
+namespace striate::cpu {
+namespace {
+
+template <class T, int kBytes>
+struct Vec {
+  typedef T Reg __attribute__((vector_size(kBytes)));
+  typedef T Mem __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias));
+  static constexpr int kLanes = kBytes / sizeof(T);
+  static Reg load(const T* p) { return *reinterpret_cast<const Mem*>(p); }
+  static void store(T* p, Reg v) { *reinterpret_cast<Mem*>(p) = v; }
+};
+
+/// Writes the first n of kVectors * kLanes values, added to what is there if asked.
+template <class V, class T, int kVectors>
+void store_row(T* c, const typename V::Reg* acc, int64_t n, bool accumulate) {
+  constexpr int kWidth = kVectors * V::kLanes;
+  if (n == kWidth) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      T* target = c + v * V::kLanes;
+      V::store(target, accumulate ? acc[v] + V::load(target) : acc[v]);
+    }
+    return;
+  }
+  T row[kWidth];
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; ++v) V::store(row + v * V::kLanes, acc[v]);
+  for (int64_t i = 0; i < n; ++i) c[i] = accumulate ? c[i] + row[i] : row[i];
+}
+
+template <class V, class T, int kVectors, int kRows>
+void tile(const TileArgs<T>& args) {
+  typename V::Reg acc[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; ++v) {
+    const typename V::Reg start =
+        args.bias ? V::load(args.bias + v * V::kLanes) : typename V::Reg{};
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) acc[r][v] = start;
+  }
+  const T* a[kRows];
+  const T* b = args.b;
+  for (int64_t t = 0; t < args.tap_count; ++t) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) a[r] = args.a[r] + args.taps[t];
+    for (int64_t i = 0; i < args.k; ++i, b += kVectors * V::kLanes) {
+      typename V::Reg column[kVectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) column[v] = V::load(b + v * V::kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) acc[r][v] += a[r][i] * column[v];
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) store_row<V, T, kVectors>(args.c[r], acc[r], args.n, false);
+}
+
+template <class V, class T, int kVectors, int kRows>
+void outer(const OuterTileArgs<T>& args) {
+  typename V::Reg acc[kRows][kVectors] = {};
+  for (int64_t i = 0; i < args.count[0]; ++i) {
+    for (int64_t j = 0; j < args.count[1]; ++j) {
+      const T* a = args.a + i * args.a_step[0] + j * args.a_step[1];
+      const T* b = args.b + i * args.b_step[0] + j * args.b_step[1];
+      for (int64_t p = 0; p < args.count[2]; ++p, a += args.a_step[2], b += args.b_step[2]) {
+        typename V::Reg column[kVectors];
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) column[v] = V::load(b + v * V::kLanes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; ++v) acc[r][v] += a[r] * column[v];
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+    store_row<V, T, kVectors>(args.c + r * args.c_stride, acc[r], args.n, args.accumulate);
+}
+
+template <class V, class T, int kVectors, int kMaxRows, int kRows = 1>
+constexpr void fill_rows(TileShape<T>& shape) {
+  shape.tile[kRows] = tile<V, T, kVectors, kRows>;
+  shape.outer[kRows] = outer<V, T, kVectors, kRows>;
+  if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kRows + 1>(shape);
+}
+
+template <class T, int kBytes, int kVectors, int kMaxRows>
+constexpr TileShape<T> make_shape() {
+  static_assert(kMaxRows <= kMaxTileRows);
+  TileShape<T> shape{kVectors * kBytes / static_cast<int>(sizeof(T)), kMaxRows, {}, {}};
+  fill_rows<Vec<T, kBytes>, T, kVectors, kMaxRows>(shape);
+  return shape;
+}
+
+// Register budgets: 32 registers hold 14x2 (AVX-512), 16 hold 6x2 (AVX2, SSE). The narrow shapes
+// serve few channels: on processors that halve 512-bit vectors a 32-byte one costs half.
+namespace baseline {
+template <class T>
+constexpr GemmKernels<T> kKernels{{make_shape<T, 16, 1, 12>(), make_shape<T, 16, 2, 6>()}, 2};
+}
+namespace avx2 {
+template <class T>
+constexpr GemmKernels<T> kKernels{{make_shape<T, 32, 1, 12>(), make_shape<T, 32, 2, 6>()}, 2};
+}
+namespace avx512 {
+template <class T>
+constexpr GemmKernels<T> kKernels{
+    {make_shape<T, 32, 1, 14>(), make_shape<T, 64, 1, 14>(), make_shape<T, 64, 2, 14>()}, 3};
+}
+
+}  // namespace
+
+#define STRIATE_GEMM_GETTER(isa, type) STRIATE_GEMM_GETTER_(isa, type)
+#define STRIATE_GEMM_GETTER_(isa, type) \
+  const GemmKernels<type>& gemm_kernels_##isa##_##type() { return isa::kKernels<type>; }
+STRIATE_GEMM_GETTER(STRIATE_ISA, float)
+STRIATE_GEMM_GETTER(STRIATE_ISA, double)
+
+}  // namespace striate::cpu

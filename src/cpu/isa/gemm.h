@@ -1,0 +1,67 @@
+// The tile: the one inner loop under every convolution, linear layer and matrix product.
+#pragma once
+
+#include <cstdint>
+
+namespace striate::cpu {
+
+inline constexpr int kMaxTileRows = 14;
+inline constexpr int kMaxTileWidth = 32;
+
+/// c[r][0..n) = bias + sum over taps t and i < k of a[r][taps[t] + i] * b[t][i][0..n).
+template <class T>
+struct TileArgs {
+  const T* const* a;    // [rows] pixel bases in the source
+  T* const* c;          // [rows] pixel bases in the result
+  const int64_t* taps;  // [tap_count] offsets of the contiguous runs that a pixel reads
+  int64_t tap_count, k;
+  const T* b;     // one packed panel, [tap_count][k][width]
+  const T* bias;  // [width], or null for 0
+  int64_t n;      // columns to store, at most width
+};
+
+/// c[r][0..n) = or += sum over pixels p of a[p][r] * b[p][0..n), where pixels form a grid of
+/// `count` with element strides `a_step` and `b_step`, innermost last.
+template <class T>
+struct OuterTileArgs {
+  const T* a;
+  const T* b;
+  int64_t count[3], a_step[3], b_step[3];
+  T* c;
+  int64_t c_stride;  // between rows
+  int64_t n;         // columns to store; b is readable up to the full width
+  bool accumulate;
+};
+
+/// One register blocking: `width` columns by up to `rows` rows, an entry for each row count.
+template <class T>
+struct TileShape {
+  int width, rows;
+  void (*tile[kMaxTileRows + 1])(const TileArgs<T>&);
+  void (*outer[kMaxTileRows + 1])(const OuterTileArgs<T>&);
+};
+
+template <class T>
+struct GemmKernels {
+  TileShape<T> shapes[3];  // from narrow to wide
+  int count;
+
+  /// The widest shape that `columns` remaining columns fill up to the narrowest width.
+  const TileShape<T>& shape(int64_t columns) const {
+    const int64_t step = shapes[0].width;
+    const int64_t rounded = (columns + step - 1) / step * step;
+    int best = 0;
+    while (best + 1 < count && shapes[best + 1].width <= rounded) ++best;
+    return shapes[best];
+  }
+};
+
+#define STRIATE_DECLARE_GEMM(isa)                         \
+  const GemmKernels<float>& gemm_kernels_##isa##_float(); \
+  const GemmKernels<double>& gemm_kernels_##isa##_double();
+STRIATE_DECLARE_GEMM(baseline)
+STRIATE_DECLARE_GEMM(avx2)
+STRIATE_DECLARE_GEMM(avx512)
+#undef STRIATE_DECLARE_GEMM
+
+}  // namespace striate::cpu
