@@ -37,8 +37,52 @@ constexpr uint32_t philox_word(uint64_t seed, uint64_t position) {
 }
 
 /// Uniform in [0, 1) with 24 bits.
-constexpr float philox_uniform(uint32_t word) {
-  return static_cast<float>(word >> 8) * 0x1p-24f;
+constexpr float philox_uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+
+template <class... Rest>
+constexpr double philox_polynomial(double x, double first, Rest... rest) {
+  if constexpr (sizeof...(rest) == 0) {
+    return first;
+  } else {
+    return first + x * philox_polynomial(x, rest...);
+  }
+}
+
+/// A point of the plane whose coordinates sqrt(radius_squared) * cosine and ... * sine are two
+/// independent standard normal values (Box and Muller 1958).
+struct PhiloxNormal {
+  double radius_squared, cosine, sine;
+};
+
+/// From two words, in additions, products and one division, to about 1e-15: the logarithm and the
+/// cosine of a libm differ between machines in the last bit. So would contracted products: compile
+/// callers with -ffp-contract=off.
+constexpr PhiloxNormal philox_normal(uint32_t radius_word, uint32_t angle_word) {
+  // log(2^exponent * m) with m in [0.7, 1.4], by the series of atanh(s) = s + s^3/3 + s^5/5 + ...
+  double m = 1 - double{philox_uniform(radius_word)};  // in (0, 1]
+  int exponent = 0;
+  for (; m < 0.7; m *= 2) --exponent;
+  const double s = (m - 1) / (m + 1);
+  const double log_m =
+      2 * s *
+      philox_polynomial(s * s, 1, 1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11, 1.0 / 13, 1.0 / 15,
+                        1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23);
+  const double log = exponent * 0x1.62e42fefa39efp-1 + log_m;
+
+  // The angle in turns, less the nearest quarter turn: at most 1/8, where Taylor's series is short.
+  const double turns = double{philox_uniform(angle_word)};
+  const int quarter = static_cast<int>(4 * turns + 0.5);
+  const double t = (turns - 0.25 * quarter) * 0x1.921fb54442d18p+2;
+  const double square = t * t;
+  const double sine = t * philox_polynomial(square, 1, -1.0 / 6, 1.0 / 120, -1.0 / 5040,
+                                            1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800,
+                                            -1.0 / 1307674368000, 1.0 / 355687428096000);
+  const double cosine =
+      philox_polynomial(square, 1, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800,
+                        1.0 / 479001600, -1.0 / 87178291200, 1.0 / 20922789888000);
+  const double c = quarter % 2 == 0 ? cosine : -sine, d = quarter % 2 == 0 ? sine : cosine;
+  const double sign = quarter % 4 < 2 ? 1 : -1;
+  return {-2 * log, sign * c, sign * d};
 }
 
 }  // namespace striate

@@ -31,7 +31,17 @@ void store_row(T* c, const typename V::Reg* acc, int64_t n, bool accumulate) {
   T row[kWidth];
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) V::store(row + v * V::kLanes, acc[v]);
-  for (int64_t i = 0; i < n; ++i) c[i] = accumulate ? c[i] + row[i] : row[i];
+  if (accumulate)
+    for (int64_t i = 0; i < n; ++i) row[i] += c[i];
+  // Powers of two, so that each copy is one move.
+  int64_t i = 0;
+#pragma GCC unroll 8
+  for (int size = kWidth / 2; size > 0; size /= 2) {
+    if (n & size) {
+      __builtin_memcpy(c + i, row + i, size * sizeof(T));
+      i += size;
+    }
+  }
 }
 
 template <class V, class T, int kVectors, int kRows>

@@ -1,0 +1,35 @@
+// Services of the CUDA backend: devices, one stream each, memory and copies.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "striate/runtime.h"
+#include "striate/types.h"
+
+namespace striate::cuda {
+
+/// Devices that the driver shows; 0 without a driver, which is looked for at the first call.
+int device_count();
+/// Why device_count() is 0; empty otherwise.
+std::string unavailable_reason();
+/// False in a child forked after CUDA was initialised: there no CUDA call may be made.
+bool usable();
+/// Makes `device` the calling thread's own and returns the stream that all its work runs on, which
+/// does not wait for the legacy default stream. Throws DeviceError where the device is unusable.
+cudaStream_t activate(Device device);
+void synchronize(Device device);
+
+/// Null when the device has no room, not even after its cache was given back.
+void* allocate(size_t bytes, Device device);
+/// Keeps the block for later. Reuse is safe at once: all work of a device is in one stream's order.
+void deallocate(void* data, size_t bytes, Device device);
+void empty_cache(Device device);
+MemoryStats memory_stats(Device device);
+
+/// Copies between host and device or devices; returns when the host side is free.
+void transfer(void* target, Device target_device, const void* source, Device source_device,
+              size_t bytes);
+
+}  // namespace striate::cuda

@@ -1,0 +1,26 @@
+// Whether operations are recorded, and the default random generator.
+#include "bindings.h"
+
+namespace striate::python {
+
+void bind_autograd(py::module_& m) {
+  m.def("is_grad_enabled", &grad_enabled, "Whether operations on this thread are recorded.");
+  m.def("set_grad_enabled", &set_grad_enabled, py::arg("enabled"),
+        "Turns the recording of operations on this thread on or off.");
+  m.def("manual_seed", &manual_seed, py::arg("seed"),
+        "Seeds the default generator (Philox4x32-10); the same seed gives the same numbers on "
+        "every device.");
+  m.def(
+      "get_rng_state",
+      [] {
+        const RngState state = rng_state();
+        return std::pair(state.seed, state.offset);
+      },
+      "The default generator's state: (seed, offset).");
+  m.def(
+      "set_rng_state",
+      [](std::pair<uint64_t, uint64_t> state) { set_rng_state({state.first, state.second}); },
+      py::arg("state"), "Restores what get_rng_state() returned.");
+}
+
+}  // namespace striate::python

@@ -1,0 +1,41 @@
+// Threads, devices and build facts.
+#include "bindings.h"
+
+namespace striate::python {
+
+void bind_runtime(py::module_& m) {
+  m.def("get_num_threads", &num_threads,
+        "Threads that CPU operations use, the caller included. Results do not depend on it.");
+  m.def("set_num_threads", &set_num_threads, py::arg("count"), Unlocked(),
+        "Sets the number of threads. Raises ArgumentError unless 1 <= count <= 1024.");
+  m.def("cpu_isa", &cpu_isa,
+        "The instruction set in use: 'avx512', 'avx2' or 'baseline'. ``STRIATE_CPU_ISA`` in the "
+        "environment forces one.");
+  m.def(
+      "cuda_device_count", [] { return device_count(DeviceType::kCUDA); }, Unlocked(),
+      "CUDA devices that can be used now.");
+  m.def(
+      "cuda_unavailable_reason", [] { return device_unavailable_reason(DeviceType::kCUDA); },
+      Unlocked(), "Why cuda_device_count() is 0; empty when it is not.");
+  m.def("synchronize", &synchronize, py::arg("device"), Unlocked(),
+        "Waits until all work queued on the device is done.");
+  m.def("empty_cache", &empty_cache, py::arg("device"), Unlocked(),
+        "Returns the memory that the device's allocator caches to the system.");
+  m.def(
+      "memory_stats",
+      [](Device device) {
+        const MemoryStats stats = unlocked([&] { return memory_stats(device); });
+        py::typing::Dict<py::str, py::int_> result;
+        result["allocated_bytes"] = stats.allocated_bytes;
+        result["reserved_bytes"] = stats.reserved_bytes;
+        result["peak_bytes"] = stats.peak_bytes;
+        return result;
+      },
+      py::arg("device") = "cpu",
+      "Bytes in tensors now, held from the system, and in tensors at the peak.");
+  m.def("build_info", &build_info,
+        "Compiler, build type and backends that were compiled in, one 'key: value' a line.");
+  m.attr("__version__") = version();
+}
+
+}  // namespace striate::python

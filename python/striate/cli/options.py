@@ -1,0 +1,60 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from pathlib import Path
+
+import striate as st
+from striate.train import DATASETS
+
+DEFAULT_CHECKPOINT = "runs/lenet5-digits.safetensors"
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        default=DEFAULT_CHECKPOINT,
+        metavar="PATH",
+        help="what striate train wrote (default: %(default)s)",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--data", choices=DATASETS, help=f"data set (default: {default})")
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where the idx files of mnist and fashion are, gzipped or not; without it they are "
+        "downloaded to the user's cache",
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    add_json(parser)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object as the last line of standard output, all else on standard error",
+    )
+
+
+def set_threads(args: argparse.Namespace) -> None:
+    if args.threads is not None:
+        st.set_num_threads(args.threads)
+
+
+def check_writable(path: Path) -> None:
+    """Creates the directory of `path`; raises OSError now rather than after an epoch of work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))

@@ -1,0 +1,41 @@
+"""CUDA devices. Everything here answers, rather than fails, on a machine without one."""
+
+from __future__ import annotations
+
+from striate import _core
+
+
+def is_built() -> bool:
+    """True if this build has a CUDA backend."""
+    backends = next(line for line in _core.build_info().splitlines() if line.startswith("backends"))
+    return "cuda" in backends
+
+
+def is_available() -> bool:
+    """True if there is a CUDA device that Striate can use now."""
+    return device_count() > 0
+
+
+def device_count() -> int:
+    """Number of CUDA devices that can be used now."""
+    return _core.cuda_device_count()
+
+
+def unavailable_reason() -> str:
+    """Why there is none; empty when there is one."""
+    return _core.cuda_unavailable_reason()
+
+
+def synchronize(index: int = 0) -> None:
+    """Waits until all work queued on the device is done."""
+    _core.synchronize(f"cuda:{index}")
+
+
+def empty_cache(index: int = 0) -> None:
+    """Returns the memory that the device's allocator caches to the driver."""
+    _core.empty_cache(f"cuda:{index}")
+
+
+def memory_stats(index: int = 0) -> dict[str, int]:
+    """``allocated_bytes``, ``reserved_bytes`` and ``peak_bytes`` of the device."""
+    return _core.memory_stats(f"cuda:{index}")

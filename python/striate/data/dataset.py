@@ -1,0 +1,87 @@
+"""What a data set is: something with a length whose items are images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from striate._core import ShapeError, Tensor, from_numpy
+
+Array = npt.NDArray[Any]
+Indices = npt.NDArray[np.int64]
+Transform = Callable[[Array], Array]
+
+
+class Dataset(Protocol):
+    """A sequence of samples, each a tuple of tensors, arrays or numbers.
+
+    One that can gather many samples at once also has ``batch(indices)``; DataLoader prefers it.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> tuple[Any, ...]: ...
+
+
+@runtime_checkable
+class BatchedDataset(Protocol):
+    """A data set that gathers a whole batch in one operation."""
+
+    def __len__(self) -> int: ...
+    def batch(self, indices: Indices, /) -> tuple[Tensor, ...]: ...
+
+
+class ArrayDataset:
+    """Images (N, C, H, W) and labels (N) in memory; the transform sees whole batches of images."""
+
+    classes: Sequence[str] = ()
+
+    def __init__(
+        self, images: Array, labels: npt.NDArray[np.int64], transform: Transform | None = None
+    ) -> None:
+        if len(images) != len(labels):
+            raise ShapeError(
+                f"{type(self).__name__}: expected as many labels as images, got {len(labels)} "
+                f"labels and {len(images)} images"
+            )
+        self.images = images
+        self.labels = labels
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        position = range(len(self))[index]
+        images, labels = self.batch(np.array([position]))
+        return images[0], int(labels[0])
+
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """The transformed images and the int64 labels at ``indices``."""
+        images = self.images[indices]
+        if self.transform is not None:
+            images = self.transform(images)
+        return from_numpy(images), from_numpy(self.labels[indices])
+
+
+class TensorDataset:
+    """Samples that are the rows of tensors of one length."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        lengths = [len(tensor) for tensor in tensors]
+        if len(set(lengths)) != 1:
+            raise ShapeError(f"TensorDataset: expected tensors of one length, got {lengths}")
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(tensor[index] for tensor in self.tensors)
+
+    def batch(self, indices: Indices) -> tuple[Tensor, ...]:
+        """The rows at ``indices`` of every tensor."""
+        rows = from_numpy(indices)
+        return tuple(tensor.index_select(0, rows) for tensor in self.tensors)

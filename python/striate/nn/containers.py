@@ -1,0 +1,126 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, overload
+
+from striate.nn.module import Module
+
+
+class Sequential(Module):
+    """Calls modules one after another: ``Sequential(a, b)``, or ``Sequential({"name": a, ...})``
+    to name them.
+    """
+
+    _layers: tuple[Module, ...] = ()
+
+    @overload
+    def __init__(self, layers: Mapping[str, Module], /) -> None: ...
+    @overload
+    def __init__(self, *layers: Module) -> None: ...
+    def __init__(self, *layers: Any) -> None:
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            named = layers[0].items()
+        else:
+            named = ((str(i), layer) for i, layer in enumerate(layers))
+        for name, layer in named:
+            self.add_module(name, layer)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, Module):  # forward() walks a tuple, not the attributes
+            self._layers = tuple(self.children())
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._layers = tuple(self.children())
+
+    def forward(self, input: Any) -> Any:
+        for layer in self._layers:
+            input = layer(input)
+        return input
+
+    def append(self, module: Module) -> Sequential:
+        self.add_module(str(len(self)), module)
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self.named_children())[index]))
+        return self._layers[index]
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers)
+
+
+class ModuleList(Module):
+    """A list of modules, each of which belongs to the network; calling it is left to the user."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)
+
+    def append(self, module: Module) -> ModuleList:
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        for module in modules:
+            self.append(module)
+        return self
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self.children())[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(str(range(len(self))[index]), module)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+
+class ModuleDict(Module):
+    """Modules by name, each of which belongs to the network."""
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        for name, module in (modules or {}).items():
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Module:
+        return dict(self.named_children())[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if hasattr(type(self), name):
+            raise KeyError(f"ModuleDict: {name!r} is the name of a method")
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in dict(self.named_children())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> list[str]:
+        return [name for name, _ in self.named_children()]
+
+    def values(self) -> list[Module]:
+        return list(self.children())
+
+    def items(self) -> list[tuple[str, Module]]:
+        return list(self.named_children())

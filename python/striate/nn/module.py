@@ -1,0 +1,281 @@
+"""Module: a layer, or a network of them, with its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from striate._core import Device, DType, ShapeError, Tensor
+from striate.grad_mode import no_grad
+from striate.nn.parameter import Parameter
+
+Self = TypeVar("Self", bound="Module")
+ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
+PreHook = Callable[["Module", tuple[Any, ...]], Any]
+
+
+class RemovableHandle:
+    """What a hook's registration returns; ``remove()`` undoes it."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+
+class Module:
+    """Base of all layers. A subclass sets parameters, buffers and modules as attributes and defines
+    ``forward``; whatever is a Parameter or Module belongs to it, in the order of assignment.
+    """
+
+    # Attributes live in the instance's own dict and nowhere else: reading one costs no more than
+    # in any Python object, and there is no second registry to fall out of step.
+    training: bool = True
+    _buffer_names: tuple[str, ...] = ()
+    _forward_hooks: list[ForwardHook] = []  # noqa: RUF012 (empty; instances get lists of their own)
+    _pre_hooks: list[PreHook] = []  # noqa: RUF012
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}: forward() is not defined")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if not (self._pre_hooks or self._forward_hooks):
+                return self.forward(*args, **kwargs)
+            return self._call_with_hooks(args, kwargs)
+        except Exception as error:
+            _name_layer(error, self)
+            raise
+
+    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for pre_hook in tuple(self._pre_hooks):
+            replaced = pre_hook(self, args)
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
+        output = self.forward(*args, **kwargs)
+        for hook in tuple(self._forward_hooks):
+            replaced = hook(self, args, output)
+            if replaced is not None:
+                output = replaced
+        return output
+
+    def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
+        """Calls ``hook(module, args, output)`` after each forward; a result replaces the output."""
+        hooks = self.__dict__.setdefault("_forward_hooks", [])
+        hooks.append(hook)
+        return RemovableHandle(hooks, hook)
+
+    def register_forward_pre_hook(self, hook: PreHook) -> RemovableHandle:
+        """Calls ``hook(module, args)`` before each forward; a result replaces the arguments."""
+        hooks = self.__dict__.setdefault("_pre_hooks", [])
+        hooks.append(hook)
+        return RemovableHandle(hooks, hook)
+
+    # --- Attributes -----------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(self.__dict__.get(name), Parameter) and not (
+            value is None or isinstance(value, Parameter)
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: expected a Parameter or None, "
+                f"got {type(value).__name__}"
+            )
+        object.__setattr__(self, name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+        """Adds a tensor that is saved and moved with the module, but not trained."""
+        if name not in self._buffer_names:
+            self._buffer_names = (*self._buffer_names, name)
+        setattr(self, name, tensor)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """The same as assigning the attribute."""
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module) -> None:
+        """The same as assigning the attribute, for names that are not identifiers."""
+        setattr(self, name, module)
+
+    # --- Traversal ------------------------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules that are attributes of this one."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        for _, module in self.named_children():
+            yield module
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once, depth first."""
+        yield from self._walk(prefix, set())
+
+    def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for name, module in self.named_children():
+            yield from module._walk(_join(prefix, name), seen)
+
+    def modules(self) -> Iterator[Module]:
+        for _, module in self.named_modules():
+            yield module
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters by dotted name, each once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else ((prefix, self),):
+            for name, value in module.__dict__.items():
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield _join(path, name), value
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        for path, module in self.named_modules(prefix):
+            for name in module._buffer_names:
+                if module.__dict__[name] is not None:
+                    yield _join(path, name), module.__dict__[name]
+
+    def buffers(self) -> Iterator[Tensor]:
+        for _, buffer in self.named_buffers():
+            yield buffer
+
+    def apply(self: Self, function: Callable[[Module], object]) -> Self:
+        """Calls ``function`` on every module below this one, then on this one."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    # --- State ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters and buffers by dotted name, module by module; they share their elements."""
+        state: dict[str, Tensor] = {}
+        self._collect_state("", state)
+        return {name: tensor.detach() for name, tensor in state.items()}
+
+    def _collect_state(self, prefix: str, state: dict[str, Tensor]) -> None:
+        # Not named_modules(): a module that is shared is saved under each of its names.
+        for name, value in self.__dict__.items():
+            if isinstance(value, Parameter):
+                state[_join(prefix, name)] = value
+        for name in self._buffer_names:
+            if self.__dict__[name] is not None:
+                state[_join(prefix, name)] = self.__dict__[name]
+        for name, module in self.named_children():
+            module._collect_state(_join(prefix, name), state)
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> None:
+        """Copies tensors by name into the parameters and buffers.
+
+        All missing, unexpected (unless not ``strict``) and misshapen entries are listed in one
+        ShapeError, and then nothing is loaded.
+        """
+        own: dict[str, Tensor] = {}
+        self._collect_state("", own)
+        problems = []
+        if strict:
+            problems += [f"missing key {name}" for name in own if name not in state_dict]
+            problems += [f"unexpected key {name}" for name in state_dict if name not in own]
+        shared = [name for name in own if name in state_dict]
+        problems += [
+            f"{name}: expected shape {own[name].shape}, got {tuple(state_dict[name].shape)}"
+            for name in shared
+            if own[name].shape != tuple(state_dict[name].shape)
+        ]
+        if problems:
+            raise ShapeError(f"load_state_dict: {type(self).__name__}: " + "; ".join(problems))
+        with no_grad():
+            for name in shared:
+                own[name].copy_(state_dict[name])
+
+    # --- Modes ----------------------------------------------------------------------------------
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Sets training mode (dropout on, batch statistics used) here and below."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Sets evaluation mode here and below."""
+        return self.train(False)
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self: Self, target: str | Device | DType) -> Self:
+        """Moves parameters and buffers to a device, or floating-point ones to a type, in place.
+        Gradients are forgotten.
+        """
+        is_dtype = isinstance(target, DType) or not str(target).startswith(("cpu", "cuda"))
+        with no_grad():
+            for tensor in (*self.parameters(), *self.buffers()):
+                if not is_dtype or tensor.dtype.is_floating_point:
+                    tensor.data = tensor.detach().to(target)
+        return self
+
+    def float(self: Self) -> Self:
+        return self.to("float32")
+
+    def double(self: Self) -> Self:
+        return self.to("float64")
+
+    # --- Printing -------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What a subclass shows between the parentheses."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  ({name}): " + repr(module).replace("\n", "\n  ")
+            for name, module in self.named_children()
+        ]
+        extra = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        return "\n".join([f"{type(self).__name__}({extra}", *lines, ")"])
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _name_layer(error: Exception, module: Module) -> None:
+    """Prefixes an error's message with the path of the layer that it came from.
+
+    Each call that unwinds adds the part of the path that it knows: ``conv2d: ...`` becomes
+    ``3 (Conv2d): conv2d: ...`` and then ``features.3 (Conv2d): conv2d: ...``.
+    """
+    if len(error.args) != 1 or not isinstance(error.args[0], str):
+        return
+    message, layer, path, inner = getattr(
+        error, "_striate_layer", (error.args[0], type(module).__name__, "", module)
+    )
+    if inner is not module:
+        name = next((name for name, part in module.named_modules() if part is inner), "")
+        path = ".".join(part for part in (name, path) if part)
+    error._striate_layer = (message, layer, path, module)  # type: ignore[attr-defined]
+    if path:
+        error.args = (f"{path} ({layer}): {message}",)

@@ -1,0 +1,60 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from striate._core import Tensor, adam_step
+from striate.optim.optimizer import Optimizer, ParamGroup
+
+
+class Adam(Optimizer):
+    """Kingma and Ba 2015, with bias correction; ``weight_decay`` is added to the gradient."""
+
+    buffer_names = ("exp_avg", "exp_avg_sq")
+    counts_steps = True
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        )
+
+    def _update(self, group: ParamGroup, state: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        adam_step(
+            group["params"],
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            state["step"],
+            group["lr"],
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            self.decoupled,
+        )
+
+
+class AdamW(Adam):
+    """Adam whose weight decay acts on the weights directly. (Loshchilov and Hutter 2019.)"""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)

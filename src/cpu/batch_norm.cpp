@@ -1,0 +1,192 @@
+// Batch normalisation (Ioffe and Szegedy 2015) over the rows of x [rows][c]: one pass for the
+// statistics and one to apply them, forward and backward alike.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/columns.h"
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
+
+namespace striate::cpu {
+namespace {
+
+/// Columns done at a time: their coefficients live on the stack.
+constexpr int64_t kGroup = 1024;
+
+struct Group {
+  int64_t first, columns;
+  int64_t merged;  // rows that are treated as one, so that narrow ones fill the vectors
+};
+
+template <class Body>
+void for_each_group(int64_t c, const Body& body) {
+  constexpr int64_t kWidth = kGroup / 4;
+  for (int64_t first = 0; first < c; first += kGroup) {
+    body(Group{first, std::min(kGroup, c - first), std::max<int64_t>(kWidth / c, 1)});
+  }
+}
+
+/// A coefficient for each column of a group, repeated for the rows that are merged.
+template <class T>
+struct Coefficients {
+  T values[kGroup];
+
+  template <class Function>
+  Coefficients(const Group& group, const Function& value_of_column) {
+    for (int64_t j = 0; j < group.columns; ++j) {
+      values[j] = static_cast<T>(value_of_column(group.first + j));
+    }
+    for (int64_t j = group.columns; j < group.columns * group.merged; ++j) {
+      values[j] = values[j - group.columns];
+    }
+  }
+  operator const T*() const { return values; }  // NOLINT: read as an array
+};
+
+/// Calls apply(rows, width, stride, offset) on ranges that cover the group's columns of all rows.
+template <class Apply>
+void apply_to_rows(int64_t rows, int64_t c, const Group& group, const Apply& apply) {
+  const int64_t width = group.columns * group.merged, stride = c * group.merged;
+  const int64_t rest = rows % group.merged;
+  parallel_for(rows / group.merged, grain_for(width), [&](int64_t begin, int64_t end) {
+    apply(end - begin, width, stride, begin * stride + group.first);
+  });
+  if (rest > 0) apply(1, rest * group.columns, stride, (rows - rest) * c + group.first);
+}
+
+/// An optional array's element.
+template <class T>
+T element_or(const void* array, int64_t i, T fallback) {
+  return array == nullptr ? fallback : static_cast<const T*>(array)[i];
+}
+
+/// Batch statistics into save_mean and save_invstd; moves the running ones.
+template <class T>
+void batch_statistics(const BatchNormArgs& args) {
+  const auto moments = isa().rows<T>().column.moments;
+  const T* x = static_cast<const T*>(args.x);
+  const double n = static_cast<double>(args.rows);
+  const auto move = [&](void* running, int64_t i, double value) {
+    if (running == nullptr) return;
+    T& target = static_cast<T*>(running)[i];
+    target = static_cast<T>((1 - args.momentum) * target + args.momentum * value);
+  };
+  reduce_columns<2>(
+      args.rows, args.c,
+      [&](int64_t row, int64_t rows, int64_t column, int64_t columns, auto& part) {
+        moments(rows, columns, args.c, x + row * args.c + column, part[0], part[1]);
+      },
+      [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t chunk_rows) {
+        for (int64_t j = 0; j < columns; ++j) {
+          Moments total{0, 0, 0};
+          for (int64_t k = 0; k < chunks; ++k) {
+            const int64_t count = std::min(chunk_rows, args.rows - k * chunk_rows);
+            total.join({static_cast<double>(count), parts[k][0][j], parts[k][1][j]});
+          }
+          const int64_t i = column + j;
+          static_cast<T*>(args.save_mean)[i] = static_cast<T>(total.mean);
+          static_cast<T*>(args.save_invstd)[i] =
+              static_cast<T>(1 / std::sqrt(total.m2 / n + args.eps));
+          move(args.running_mean, i, total.mean);
+          move(args.running_var, i, total.m2 / (n - 1));
+        }
+      });
+}
+
+template <class T>
+void batch_norm_of(const BatchNormArgs& args) {
+  if (args.training) batch_statistics<T>(args);
+  const auto normalize = isa().rows<T>().column.normalize;
+  const T* x = static_cast<const T*>(args.x);
+  T* y = static_cast<T*>(args.y);
+  const void* mean_array = args.training ? args.save_mean : args.running_mean;
+  for_each_group(args.c, [&](const Group& group) {
+    const Coefficients<T> mean(group,
+                               [&](int64_t i) { return static_cast<const T*>(mean_array)[i]; });
+    const Coefficients<T> scale(group, [&](int64_t i) {
+      const double invstd =
+          args.training ? static_cast<const T*>(args.save_invstd)[i]
+                        : 1 / std::sqrt(static_cast<const T*>(args.running_var)[i] + args.eps);
+      return invstd * element_or<T>(args.weight, i, 1);
+    });
+    const Coefficients<T> bias(group, [&](int64_t i) { return element_or<T>(args.bias, i, 0); });
+    apply_to_rows(args.rows, args.c, group,
+                  [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
+                    normalize(rows, width, stride, x + offset, mean, scale, bias, y + offset);
+                  });
+  });
+}
+
+/// With x^ = (x - mean) invstd: grad_bias = sum of grad_y, grad_weight = sum of grad_y x^ and
+/// grad_x = weight invstd (grad_y - grad_bias / n - x^ grad_weight / n), or, in evaluation, where
+/// the statistics are constants, weight invstd grad_y.
+template <class T>
+void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
+  const ColumnKernels<T>& kernels = isa().rows<T>().column;
+  const T* grad_y = static_cast<const T*>(args.grad_y);
+  const T* x = static_cast<const T*>(args.x);
+  const T* means = static_cast<const T*>(args.mean);
+  const T* invstds = static_cast<const T*>(args.invstd);
+  T* grad_x = static_cast<T*>(args.grad_x);
+  const double n = static_cast<double>(args.rows);
+  const bool wants_sums = args.grad_weight != nullptr || args.grad_bias != nullptr ||
+                          (args.training && grad_x != nullptr);
+
+  for_each_group(args.c, [&](const Group& group) {
+    double grad_bias[kGroup], grad_weight[kGroup];
+    if (wants_sums) {
+      reduce_columns<2>(
+          args.rows, group.columns,
+          [&](int64_t row, int64_t rows, int64_t column, int64_t columns, auto& part) {
+            const int64_t offset = row * args.c + group.first + column;
+            kernels.grad_sums(rows, columns, args.c, grad_y + offset, x + offset,
+                              means + group.first + column, part[0], part[1]);
+          },
+          [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t) {
+            for (int64_t j = 0; j < columns; ++j) {
+              const int64_t k = column + j, i = group.first + k;
+              grad_bias[k] = sum_parts<2>(parts, chunks, 0, j);
+              grad_weight[k] = sum_parts<2>(parts, chunks, 1, j) * invstds[i];
+              if (args.grad_bias) static_cast<T*>(args.grad_bias)[i] = static_cast<T>(grad_bias[k]);
+              if (args.grad_weight) {
+                static_cast<T*>(args.grad_weight)[i] = static_cast<T>(grad_weight[k]);
+              }
+            }
+          });
+    }
+    if (grad_x == nullptr) return;
+
+    const Coefficients<T> scale(
+        group, [&](int64_t i) { return invstds[i] * element_or<T>(args.weight, i, 1); });
+    if (!args.training) {
+      apply_to_rows(args.rows, args.c, group,
+                    [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
+                      kernels.scale(rows, width, stride, grad_y + offset, scale, grad_x + offset);
+                    });
+      return;
+    }
+    const Coefficients<T> mean(group, [&](int64_t i) { return means[i]; });
+    const Coefficients<T> shift(group, [&](int64_t i) { return grad_bias[i - group.first] / n; });
+    const Coefficients<T> slope(
+        group, [&](int64_t i) { return grad_weight[i - group.first] * invstds[i] / n; });
+    apply_to_rows(args.rows, args.c, group,
+                  [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
+                    kernels.normalize_grad(rows, width, stride, grad_y + offset, x + offset, mean,
+                                           shift, slope, scale, grad_x + offset);
+                  });
+  });
+}
+
+}  // namespace
+
+void batch_norm(const BatchNormArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) { batch_norm_of<T>(args); });
+}
+
+void batch_norm_backward(const BatchNormBackwardArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) { batch_norm_backward_of<T>(args); });
+}
+
+}  // namespace striate::cpu

@@ -1,0 +1,89 @@
+// From a run-time element type to a C++ one, and the sizes of work that all kernels share.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "striate/types.h"
+
+namespace striate::cpu {
+
+/// Elements of cheap work (a few reads, one write) worth a thread.
+inline constexpr int64_t kElementGrain = 32768;
+/// The same for items of `elements` elements each.
+inline int64_t grain_for(int64_t elements) {
+  return std::max<int64_t>(kElementGrain / std::max<int64_t>(elements, 1), 1);
+}
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// The upper half of a float.
+struct BFloat16 {
+  uint16_t bits;
+
+  BFloat16() = default;
+  /// Rounds to nearest, ties to even; a NaN stays one.
+  explicit BFloat16(float value) {
+    const uint32_t word = std::bit_cast<uint32_t>(value);
+    bits = value != value ? static_cast<uint16_t>(word >> 16 | 0x40)
+                          : static_cast<uint16_t>((word + 0x7FFF + (word >> 16 & 1)) >> 16);
+  }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
+};
+
+/// Conversion between element types. Floating values outside an integer type's range, and NaN,
+/// wrap around by way of int64 (its minimum if they do not fit there either).
+template <class To, class From>
+To convert(From value) {
+  if constexpr (std::is_same_v<To, From>) {
+    return value;
+  } else if constexpr (std::is_same_v<From, BFloat16>) {
+    return convert<To>(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<To, BFloat16>) {
+    return BFloat16(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<To, bool>) {
+    return value != 0;
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    const bool fits = value >= From(-0x1p63) && value < From(0x1p63);
+    return static_cast<To>(fits ? static_cast<int64_t>(value)
+                                : std::numeric_limits<int64_t>::min());
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+/// Calls f with a value of the type: f([]<class T>(T) { ... }).
+template <class Function>
+void with_floating(DType dtype, const Function& f) {
+  dtype == DType::kFloat64 ? f(double{}) : f(float{});
+}
+/// Any type but bfloat16.
+template <class Function>
+void with_arithmetic(DType dtype, const Function& f) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return f(float{});
+    case DType::kFloat64:
+      return f(double{});
+    case DType::kInt64:
+      return f(int64_t{});
+    case DType::kInt32:
+      return f(int32_t{});
+    case DType::kUInt8:
+      return f(uint8_t{});
+    case DType::kBool:
+      return f(bool{});
+    case DType::kBFloat16:
+      return;
+  }
+}
+template <class Function>
+void with_any(DType dtype, const Function& f) {
+  dtype == DType::kBFloat16 ? f(BFloat16{}) : with_arithmetic(dtype, f);
+}
+
+}  // namespace striate::cpu

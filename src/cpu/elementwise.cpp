@@ -1,0 +1,234 @@
+#include <cmath>
+#include <type_traits>
+
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/strided.h"
+#include "cpu/thread_pool.h"
+
+namespace striate::cpu {
+namespace {
+
+template <class T>
+auto unary_row(UnaryOp op) {
+  const ElementKernels<T>& rows = isa().rows<T>().element;
+  switch (op) {
+    case UnaryOp::kNeg:
+      return rows.neg;
+    case UnaryOp::kExp:
+      return rows.exp;
+    case UnaryOp::kLog:
+      return rows.log;
+    case UnaryOp::kSqrt:
+      return rows.sqrt;
+    case UnaryOp::kAbs:
+      return rows.abs;
+    case UnaryOp::kRelu:
+      return rows.relu;
+    case UnaryOp::kSigmoid:
+      return rows.sigmoid;
+    default:
+      return rows.tanh;
+  }
+}
+
+template <class T>
+auto unary_backward_row(UnaryOp op) {
+  const ElementKernels<T>& rows = isa().rows<T>().element;
+  switch (op) {
+    case UnaryOp::kExp:
+      return rows.exp_backward;
+    case UnaryOp::kLog:
+      return rows.log_backward;
+    case UnaryOp::kSqrt:
+      return rows.sqrt_backward;
+    case UnaryOp::kAbs:
+      return rows.abs_backward;
+    case UnaryOp::kRelu:
+      return rows.relu_backward;
+    case UnaryOp::kSigmoid:
+      return rows.sigmoid_backward;
+    default:
+      return rows.tanh_backward;
+  }
+}
+
+int64_t unary_grain(UnaryOp op) {
+  const bool costly =
+      op == UnaryOp::kExp || op == UnaryOp::kLog || op == UnaryOp::kSigmoid || op == UnaryOp::kTanh;
+  return costly ? kElementGrain / 4 : kElementGrain;
+}
+
+template <BinaryOp kOp, class T>
+auto apply(T a, T b) {
+  // Integers wrap around; unsigned arithmetic does so without undefined behaviour.
+  using Wrapping = typename std::conditional_t<
+      std::is_same_v<T, int32_t>, std::type_identity<uint32_t>,
+      std::conditional_t<std::is_same_v<T, int64_t>, std::type_identity<uint64_t>,
+                         std::type_identity<T>>>::type;
+  const Wrapping u = static_cast<Wrapping>(a), v = static_cast<Wrapping>(b);
+  if constexpr (kOp == BinaryOp::kAdd) {
+    return static_cast<T>(u + v);
+  } else if constexpr (kOp == BinaryOp::kSub) {
+    return static_cast<T>(u - v);
+  } else if constexpr (kOp == BinaryOp::kMul) {
+    return static_cast<T>(u * v);
+  } else if constexpr (kOp == BinaryOp::kDiv) {
+    return static_cast<T>(u / v);
+  } else if constexpr (kOp == BinaryOp::kPow) {
+    return static_cast<T>(v == T(2) ? u * u : std::pow(u, v));
+  } else if constexpr (kOp == BinaryOp::kEq) {
+    return a == b;
+  } else if constexpr (kOp == BinaryOp::kNe) {
+    return a != b;
+  } else if constexpr (kOp == BinaryOp::kLt) {
+    return a < b;
+  } else if constexpr (kOp == BinaryOp::kLe) {
+    return a <= b;
+  } else if constexpr (kOp == BinaryOp::kGt) {
+    return a > b;
+  } else {
+    return a >= b;
+  }
+}
+
+/// Calls run(n, a, b, y) on rows; strides within a row are those of the last dimension.
+template <class T, class Result, class Run>
+void for_each_row(const BinaryArgs& args, int64_t grain, const Run& run) {
+  parallel_for(numel(args.shape), grain, [&](int64_t begin, int64_t end) {
+    for_each_run<3>(args.shape, {&args.a_strides, &args.b_strides, &args.y_strides}, begin, end,
+                    [&](const auto& offsets, int64_t count) {
+                      run(count, static_cast<const T*>(args.a) + offsets[0],
+                          static_cast<const T*>(args.b) + offsets[1],
+                          static_cast<Result*>(args.y) + offsets[2]);
+                    });
+  });
+}
+
+/// Any operator on any strides.
+template <BinaryOp kOp, class T>
+void strided_binary(const BinaryArgs& args) {
+  using Result = decltype(apply<kOp>(T{}, T{}));
+  const int64_t sa = args.a_strides.empty() ? 0 : args.a_strides.back();
+  const int64_t sb = args.b_strides.empty() ? 0 : args.b_strides.back();
+  const int64_t sy = args.y_strides.empty() ? 0 : args.y_strides.back();
+  const int64_t grain = kOp == BinaryOp::kPow ? kElementGrain / 16 : kElementGrain;
+  for_each_row<T, Result>(args, grain, [=](int64_t n, const T* a, const T* b, Result* y) {
+    if (sa == 1 && sb == 1 && sy == 1) {
+      for (int64_t i = 0; i < n; ++i) y[i] = apply<kOp>(a[i], b[i]);
+    } else if (sa == 1 && sb == 0 && sy == 1) {
+      const T scalar = *b;
+      for (int64_t i = 0; i < n; ++i) y[i] = apply<kOp>(a[i], scalar);
+    } else {
+      for (int64_t i = 0; i < n; ++i) y[i * sy] = apply<kOp>(a[i * sa], b[i * sb]);
+    }
+  });
+}
+
+template <class T>
+void binary_of(const BinaryArgs& args) {
+  switch (args.op) {
+    case BinaryOp::kAdd:
+      return strided_binary<BinaryOp::kAdd, T>(args);
+    case BinaryOp::kSub:
+      return strided_binary<BinaryOp::kSub, T>(args);
+    case BinaryOp::kMul:
+      return strided_binary<BinaryOp::kMul, T>(args);
+    case BinaryOp::kDiv:
+      if constexpr (std::is_floating_point_v<T>) strided_binary<BinaryOp::kDiv, T>(args);
+      return;
+    case BinaryOp::kPow:
+      if constexpr (std::is_floating_point_v<T>) strided_binary<BinaryOp::kPow, T>(args);
+      return;
+    case BinaryOp::kEq:
+      return strided_binary<BinaryOp::kEq, T>(args);
+    case BinaryOp::kNe:
+      return strided_binary<BinaryOp::kNe, T>(args);
+    case BinaryOp::kLt:
+      return strided_binary<BinaryOp::kLt, T>(args);
+    case BinaryOp::kLe:
+      return strided_binary<BinaryOp::kLe, T>(args);
+    case BinaryOp::kGt:
+      return strided_binary<BinaryOp::kGt, T>(args);
+    case BinaryOp::kGe:
+      return strided_binary<BinaryOp::kGe, T>(args);
+  }
+}
+
+/// + - * / of float and double with contiguous or constant rows; false if these are not.
+template <class T>
+bool contiguous_binary(const BinaryArgs& args) {
+  const ElementKernels<T>& rows = isa().rows<T>().element;
+  if (args.op > BinaryOp::kDiv || args.shape.empty() || args.y_strides.back() != 1) return false;
+  const auto& kernel = args.op == BinaryOp::kAdd   ? rows.add
+                       : args.op == BinaryOp::kSub ? rows.sub
+                       : args.op == BinaryOp::kMul ? rows.mul
+                                                   : rows.div;
+  const int64_t sa = args.a_strides.back(), sb = args.b_strides.back();
+  if (sa == 1 && sb == 1) {
+    for_each_row<T, T>(args, kElementGrain, kernel.vectors);
+  } else if (sa == 0 && sb == 1) {
+    for_each_row<T, T>(args, kElementGrain, [&](int64_t n, const T* a, const T* b, T* y) {
+      kernel.scalar_first(n, *a, b, y);
+    });
+  } else if (sa == 1 && sb == 0) {
+    for_each_row<T, T>(args, kElementGrain, [&](int64_t n, const T* a, const T* b, T* y) {
+      kernel.scalar_second(n, a, *b, y);
+    });
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void unary(const UnaryArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    const T* x = static_cast<const T*>(args.x);
+    T* y = static_cast<T*>(args.y);
+    const auto row = unary_row<T>(args.op);
+    parallel_for(args.n, unary_grain(args.op),
+                 [&](int64_t begin, int64_t end) { row(end - begin, x + begin, y + begin); });
+  });
+}
+
+void unary_backward(const UnaryBackwardArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    const T* grad_y = static_cast<const T*>(args.grad_y);
+    const T* saved = static_cast<const T*>(args.saved);
+    T* grad_x = static_cast<T*>(args.grad_x);
+    const auto row = unary_backward_row<T>(args.op);
+    parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
+      row(end - begin, grad_y + begin, saved + begin, grad_x + begin);
+    });
+  });
+}
+
+void binary(const BinaryArgs& args, Stream) {
+  with_arithmetic(args.dtype, [&]<class T>(T) {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (contiguous_binary<T>(args)) return;
+    }
+    binary_of<T>(args);
+  });
+}
+
+void axpby(const AxpbyArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    const ElementKernels<T>& rows = isa().rows<T>().element;
+    const T* x = static_cast<const T*>(args.x);
+    T* y = static_cast<T*>(args.y);
+    const T alpha = static_cast<T>(args.alpha), beta = static_cast<T>(args.beta);
+    parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
+      if (x == nullptr) {
+        rows.mul.scalar_second(end - begin, y + begin, beta, y + begin);
+      } else {
+        rows.axpby(end - begin, alpha, x + begin, beta, y + begin);
+      }
+    });
+  });
+}
+
+}  // namespace striate::cpu

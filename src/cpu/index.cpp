@@ -1,0 +1,64 @@
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
+
+namespace striate::cpu {
+
+void index_select(const IndexSelectArgs& args, Stream) {
+  const int64_t row = args.inner * static_cast<int64_t>(item_size(args.dtype));
+  const char* x = static_cast<const char*>(args.x);
+  char* y = static_cast<char*>(args.y);
+  parallel_for(args.outer * args.count, grain_for(args.inner), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t outer = i / args.count, index = args.indices[i % args.count];
+      std::memcpy(y + i * row, x + (outer * args.n + index) * row, row);
+    }
+  });
+}
+
+void index_select_backward(const IndexSelectBackwardArgs& args, Stream) {
+  constexpr int64_t kBlock = 256;  // of the inner dimension: each adds in index order
+  const int64_t blocks = ceil_div(args.inner, kBlock);
+  with_floating(args.dtype, [&]<class T>(T) {
+    const auto accumulate = isa().rows<T>().element.accumulate;
+    const int64_t work = (args.n + args.count) * std::min(kBlock, args.inner);
+    parallel_for(args.outer * blocks, grain_for(work), [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t outer = item / blocks, first = item % blocks * kBlock;
+        const int64_t width = std::min(kBlock, args.inner - first);
+        const T* grad_y = static_cast<const T*>(args.grad_y) + outer * args.count * args.inner;
+        T* grad_x = static_cast<T*>(args.grad_x) + outer * args.n * args.inner;
+        for (int64_t i = 0; i < args.n; ++i) std::fill_n(grad_x + i * args.inner + first, width, 0);
+        for (int64_t k = 0; k < args.count; ++k) {
+          accumulate(width, grad_y + k * args.inner + first,
+                     grad_x + args.indices[k] * args.inner + first);
+        }
+      }
+    });
+  });
+}
+
+void find_out_of_range(const FindOutOfRangeArgs& args, Stream) {
+  std::atomic<int64_t> first{args.n};
+  parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
+    const auto bad = [&](int64_t index) {
+      return (index < args.low || index >= args.high) && index != args.ignore;
+    };
+    const int64_t* found = std::find_if(args.indices + begin, args.indices + end, bad);
+    if (found == args.indices + end) return;
+    const int64_t position = found - args.indices;
+    int64_t lowest = first.load(std::memory_order_relaxed);
+    while (position < lowest &&
+           !first.compare_exchange_weak(lowest, position, std::memory_order_relaxed)) {
+    }
+  });
+  const int64_t position = first.load(std::memory_order_relaxed);
+  *args.bad = position < args.n ? position : -1;
+}
+
+}  // namespace striate::cpu

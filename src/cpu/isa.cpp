@@ -1,0 +1,66 @@
+#include "cpu/isa.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "striate/error.h"
+#include "striate/runtime.h"
+
+namespace striate::cpu {
+namespace {
+
+struct Choice {
+  Isa isa;
+  bool available;
+};
+
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+#define STRIATE_ROWS(set, type)                                                    \
+  constexpr RowKernels<type> set##_##type{set::element_##type, set::column_##type, \
+                                          set::pool_##type};
+#define STRIATE_ISA_TABLE(set)                                                              \
+  STRIATE_ROWS(set, float)                                                                  \
+  STRIATE_ROWS(set, double)                                                                 \
+  Isa set##_isa() {                                                                         \
+    return {#set, gemm_kernels_##set##_float(), gemm_kernels_##set##_double(), set##_float, \
+            set##_double};                                                                  \
+  }
+STRIATE_ISA_TABLE(baseline)
+STRIATE_ISA_TABLE(avx2)
+STRIATE_ISA_TABLE(avx512)
+#undef STRIATE_ISA_TABLE
+#undef STRIATE_ROWS
+
+Isa choose() {
+  const Choice choices[] = {
+      {avx512_isa(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
+  const char* variable = std::getenv("STRIATE_CPU_ISA");
+  const std::string_view forced = variable == nullptr ? "" : variable;
+  for (const Choice& choice : choices) {
+    if (forced.empty() ? choice.available : forced == choice.isa.name) {
+      require<ArgumentError>(choice.available, "STRIATE_CPU_ISA: this processor has no ", forced);
+      return choice.isa;
+    }
+  }
+  fail<ArgumentError>("STRIATE_CPU_ISA: expected baseline, avx2 or avx512, got '", forced, "'");
+}
+
+}  // namespace
+
+const Isa& isa() {
+  static const Isa chosen = choose();
+  return chosen;
+}
+
+}  // namespace striate::cpu
+
+namespace striate {
+
+const char* cpu_isa() { return cpu::isa().name; }
+
+}  // namespace striate

@@ -1,0 +1,130 @@
+// Loops over contiguous rows: the hot inner loops of every kernel but convolution.
+//
+// They are compiled once per instruction set (see cpu/isa.h), without contraction of a*b+c and
+// with reductions over lanes that the code fixes, so an element's bits depend neither on its place
+// in a range (vector body or scalar tail) nor on the instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace striate::cpu {
+
+/// One step of SGD; see SGDOptions. `keep` is 1 - dampening.
+template <class T>
+struct SgdStep {
+  T lr, momentum, keep, weight_decay;
+  bool nesterov, first;
+};
+/// One step of Adam: lr is divided by the first bias correction, `root_correction` is the root of
+/// the second, `decay` multiplies the parameter (AdamW) and `weight_decay` adds to the gradient.
+template <class T>
+struct AdamStep {
+  T lr, beta1, beta2, eps, root_correction, decay, weight_decay;
+};
+
+/// Element-wise loops. An output may be the very array of an input, but not overlap it otherwise.
+template <class T>
+struct ElementKernels {
+  using Unary = void (*)(int64_t n, const T* x, T* y);
+  using UnaryBackward = void (*)(int64_t n, const T* grad_y, const T* saved, T* grad_x);
+  struct Binary {
+    void (*vectors)(int64_t n, const T* a, const T* b, T* y);
+    void (*scalar_first)(int64_t n, T a, const T* b, T* y);
+    void (*scalar_second)(int64_t n, const T* a, T b, T* y);
+  };
+
+  // exp, sigmoid and tanh of float are polynomials within 2, 3 and 4 ulp; the rest is libm's.
+  Unary neg, exp, log, sqrt, abs, relu, sigmoid, tanh;
+  UnaryBackward exp_backward, log_backward, sqrt_backward, abs_backward, relu_backward,
+      sigmoid_backward, tanh_backward;
+  Binary add, sub, mul, div;
+
+  /// y = alpha * x + beta * y.
+  void (*axpby)(int64_t n, T alpha, const T* x, T beta, T* y);
+  /// y = exp(x - shift).
+  void (*shifted_exp)(int64_t n, const T* x, T shift, T* y);
+  /// y += x.
+  void (*accumulate)(int64_t n, const T* x, T* y);
+  /// Blocks of 2048 in T, their sums in double.
+  double (*sum)(int64_t n, const T* x);
+  /// Largest element; NaN is skipped. n >= 1.
+  T (*max)(int64_t n, const T* x);
+
+  /// `m` is null without momentum.
+  void (*sgd)(int64_t n, const SgdStep<T>& step, T* p, const T* g, T* m);
+  void (*adam)(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v);
+};
+
+/// Widest block of columns that ColumnKernels' reductions take.
+inline constexpr int64_t kMaxColumns = 64;
+
+/// Loops over x [rows][stride], of which the first `c` columns count.
+template <class T>
+struct ColumnKernels {
+  // Reductions over rows, c <= kMaxColumns: 64 rows in T at a time, their results in double.
+  void (*sum)(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum);
+  /// Mean and sum of squared deviations from it.
+  void (*moments)(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2);
+  /// Sums of grad_y and of grad_y * (x - mean).
+  void (*grad_sums)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
+                    const T* mean, double* sum, double* product);
+
+  /// y = (x - mean) * scale + bias.
+  void (*normalize)(int64_t rows, int64_t c, int64_t stride, const T* x, const T* mean,
+                    const T* scale, const T* bias, T* y);
+  /// grad_x = (grad_y - shift - (x - mean) * slope) * scale.
+  void (*normalize_grad)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
+                         const T* mean, const T* shift, const T* slope, const T* scale, T* grad_x);
+  /// grad_x = grad_y * scale.
+  void (*scale)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* scale,
+                T* grad_x);
+
+  /// One row of local response normalisation: see LocalResponseNormArgs. `ratio` is alpha / size.
+  void (*response_norm)(int64_t c, int64_t size, T ratio, T beta, T k, const T* x, T* y, T* scale);
+  void (*response_norm_grad)(int64_t c, int64_t size, T ratio, T beta, const T* grad_y, const T* x,
+                             const T* scale, T* grad_x);
+};
+
+/// The windows of one output row of a pooling, over one image [h][w][pixel].
+struct PoolRow {
+  int64_t c;      // channels to do
+  int64_t pixel;  // elements between pixels, all channels
+  int64_t w, ow;
+  int64_t kw, stride_w, pad_w, dilation_w;
+  int64_t h_first, h_step, h_count;  // input rows inside the image that the windows cover
+  int64_t h_extent;                  // those that the divisor of an average counts
+  bool count_include_pad, adaptive;
+};
+
+template <class T>
+struct PoolKernels {
+  void (*max)(const PoolRow& row, const T* x, T* y);
+  void (*max_index)(const PoolRow& row, const T* x, T* y, int32_t* argmax);
+  void (*average)(const PoolRow& row, const T* x, T* y);
+  // These two add to grad_x.
+  void (*max_backward)(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x);
+  void (*average_backward)(const PoolRow& row, const T* grad_y, T* grad_x);
+};
+
+template <class T>
+struct RowKernels {
+  const ElementKernels<T>& element;
+  const ColumnKernels<T>& column;
+  const PoolKernels<T>& pool;
+};
+
+#define STRIATE_DECLARE_ROWS(isa)                     \
+  namespace isa {                                     \
+  extern const ElementKernels<float> element_float;   \
+  extern const ElementKernels<double> element_double; \
+  extern const ColumnKernels<float> column_float;     \
+  extern const ColumnKernels<double> column_double;   \
+  extern const PoolKernels<float> pool_float;         \
+  extern const PoolKernels<double> pool_double;       \
+  }
+STRIATE_DECLARE_ROWS(baseline)
+STRIATE_DECLARE_ROWS(avx2)
+STRIATE_DECLARE_ROWS(avx512)
+#undef STRIATE_DECLARE_ROWS
+
+}  // namespace striate::cpu

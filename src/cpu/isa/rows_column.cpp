@@ -1,0 +1,251 @@
+#include "cpu/isa/rows.h"
+#include "cpu/isa/vector.h"
+
+namespace striate::cpu {
+namespace {
+
+constexpr int64_t kBlockRows = 64;  // rows that are summed in T before their sums go to double
+
+/// Short rows are read several at a time as one wider row, so that loops fill their vectors.
+struct Merge {
+  int64_t width, step;  // columns and stride of the wider rows
+  int64_t rows;         // whole wider rows
+  int64_t rest;         // columns of the last, partial one
+
+  Merge(int64_t count, int64_t c, int64_t stride) {
+    const int64_t merged = stride == c ? larger(kMaxColumns / c, 1) : 1;
+    width = merged * c;
+    step = merged * stride;
+    rows = count / merged;
+    rest = count % merged * c;
+  }
+};
+
+/// Adds `rows` rows of f(row, column) to acc, four rows at a time.
+template <class T, class Term>
+inline void add_rows(int64_t rows, int64_t width, T* acc, Term term) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < width; ++j) {
+      acc[j] += (term(r, j) + term(r + 1, j)) + (term(r + 2, j) + term(r + 3, j));
+    }
+  }
+  for (; r < rows; ++r) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < width; ++j) acc[j] += term(r, j);
+  }
+}
+
+template <class T>
+void column_sum(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum) {
+  const Merge merge(rows, c, stride);
+  double total[kMaxColumns] = {};
+  for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
+    const T* block = x + begin * merge.step;
+    T acc[kMaxColumns] = {};
+    add_rows(smaller(kBlockRows, merge.rows - begin), merge.width, acc,
+             [=, step = merge.step](int64_t r, int64_t j) { return block[r * step + j]; });
+    for (int64_t j = 0; j < merge.width; ++j) total[j] += acc[j];
+  }
+  for (int64_t j = 0; j < merge.rest; ++j) total[j] += x[merge.rows * merge.step + j];
+  for (int64_t j = 0; j < c; ++j) sum[j] = total[j];
+  for (int64_t j = c; j < merge.width; ++j) sum[j % c] += total[j];
+}
+
+/// Joins the moments of two sets of values. (Chan, Golub and LeVeque 1983.)
+inline void join(double count_a, double& mean_a, double& m2_a, double count_b, double mean_b,
+                 double m2_b) {
+  const double delta = mean_b - mean_a, share = count_b / (count_a + count_b);
+  mean_a += delta * share;
+  m2_a += m2_b + delta * delta * count_a * share;
+}
+
+/// Within a block, values are taken relative to the block's first row: the deviations' sum then
+/// cancels by at most a factor of the block's length, whatever the data.
+template <class T>
+void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2) {
+  const Merge merge(rows, c, stride);
+  double means[kMaxColumns] = {}, squares[kMaxColumns] = {};
+  for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
+    const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
+    const T* block = x + begin * step;
+    T first[kMaxColumns], acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
+    for (int64_t j = 0; j < merge.width; ++j) first[j] = block[j];
+    for (int64_t r = 0; r < count; ++r) {
+      const T* row = block + r * step;
+#pragma GCC ivdep
+      for (int64_t j = 0; j < merge.width; ++j) {
+        const T d = row[j] - first[j];
+        acc[j] += d;
+        acc2[j] += d * d;
+      }
+    }
+    const double n = static_cast<double>(count), inverse = 1 / n;
+    for (int64_t j = 0; j < merge.width; ++j) {
+      const double sum = acc[j], offset = sum * inverse;
+      join(static_cast<double>(begin), means[j], squares[j], n, first[j] + offset,
+           acc2[j] - sum * offset);
+    }
+  }
+  const double whole = static_cast<double>(merge.rows);
+  for (int64_t j = 0; j < merge.rest; ++j) {
+    join(whole, means[j], squares[j], 1, x[merge.rows * merge.step + j], 0);
+  }
+  const auto count_of = [&](int64_t j) { return whole + (j < merge.rest); };
+  for (int64_t j = 0; j < c; ++j) {
+    double count = count_of(j);
+    mean[j] = means[j];
+    m2[j] = squares[j];
+    for (int64_t k = j + c; k < merge.width && count_of(k) > 0; k += c) {
+      join(count, mean[j], m2[j], count_of(k), means[k], squares[k]);
+      count += count_of(k);
+    }
+  }
+}
+
+template <class T>
+void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
+                      const T* mean, double* sum, double* product) {
+  const Merge merge(rows, c, stride);
+  double sums[kMaxColumns] = {}, products[kMaxColumns] = {};
+  T means[kMaxColumns];
+  for (int64_t j = 0; j < merge.width; ++j) means[j] = mean[j % c];
+  for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
+    const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
+    T acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
+    for (int64_t r = begin; r < begin + count; ++r) {
+      const T *g = grad_y + r * step, *v = x + r * step;
+#pragma GCC ivdep
+      for (int64_t j = 0; j < merge.width; ++j) {
+        acc[j] += g[j];
+        acc2[j] += g[j] * (v[j] - means[j]);
+      }
+    }
+    for (int64_t j = 0; j < merge.width; ++j) {
+      sums[j] += acc[j];
+      products[j] += acc2[j];
+    }
+  }
+  for (int64_t j = 0; j < merge.rest; ++j) {
+    const int64_t i = merge.rows * merge.step + j;
+    sums[j] += grad_y[i];
+    products[j] += grad_y[i] * (x[i] - means[j]);
+  }
+  for (int64_t j = 0; j < c; ++j) {
+    sum[j] = sums[j];
+    product[j] = products[j];
+  }
+  for (int64_t j = c; j < merge.width; ++j) {
+    sum[j % c] += sums[j];
+    product[j % c] += products[j];
+  }
+}
+
+template <class T>
+void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const T* mean, const T* scale,
+               const T* bias, T* y) {
+  for (int64_t r = 0; r < rows; ++r, x += stride, y += stride) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < c; ++j) y[j] = (x[j] - mean[j]) * scale[j] + bias[j];
+  }
+}
+
+template <class T>
+void normalize_grad(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
+                    const T* mean, const T* shift, const T* slope, const T* scale, T* grad_x) {
+  for (int64_t r = 0; r < rows; ++r, grad_y += stride, x += stride, grad_x += stride) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < c; ++j) {
+      grad_x[j] = (grad_y[j] - shift[j] - (x[j] - mean[j]) * slope[j]) * scale[j];
+    }
+  }
+}
+
+template <class T>
+void scale_rows(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* scale,
+                T* grad_x) {
+  for (int64_t r = 0; r < rows; ++r, grad_y += stride, grad_x += stride) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < c; ++j) grad_x[j] = grad_y[j] * scale[j];
+  }
+}
+
+/// y = x * s^-beta; 3/4, the value of the paper, by roots.
+template <class T>
+inline void divide_by_power(int64_t n, T beta, const T* x, const T* s, T* y) {
+  if (beta == T(0.75)) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      const T root = square_root(s[i]);
+      y[i] = x[i] / (root * square_root(root));
+    }
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * power(s[i], -beta);
+  }
+}
+
+template <class T>
+void response_norm(int64_t c, int64_t size, T ratio, T beta, T k, const T* x, T* y, T* scale) {
+  for (int64_t i = 0; i < c; ++i) scale[i] = 0;
+  for (int64_t d = larger(-(size / 2), -c); d <= smaller((size - 1) / 2, c); ++d) {
+    const int64_t begin = larger(0, -d), end = smaller(c, c - d);
+#pragma GCC ivdep
+    for (int64_t i = begin; i < end; ++i) scale[i] += x[i + d] * x[i + d];
+  }
+#pragma GCC ivdep
+  for (int64_t i = 0; i < c; ++i) scale[i] = k + ratio * scale[i];
+  divide_by_power(c, beta, x, scale, y);
+}
+
+/// grad_x[i] = grad_y[i] s[i]^-beta - 2 ratio beta x[i] * sum of t[j] over the channels j whose
+/// window holds i, t[j] = grad_y[j] x[j] s[j]^(-beta-1); blocks of t at a time.
+template <class T>
+void response_norm_grad(int64_t c, int64_t size, T ratio, T beta, const T* grad_y, const T* x,
+                        const T* scale, T* grad_x) {
+  constexpr int64_t kBlock = 512;
+  const int64_t before = smaller((size - 1) / 2, c), after = smaller(size / 2, c);
+  for (int64_t begin = 0; begin < c; begin += kBlock) {
+    const int64_t end = smaller(begin + kBlock, c);
+    T sum[kBlock] = {}, terms[kBlock];
+    const int64_t last = smaller(end + after, c);
+    for (int64_t from = larger(begin - before, 0); from < last; from += kBlock) {
+      const int64_t to = smaller(from + kBlock, last);
+      divide_by_power(to - from, beta, x + from, scale + from, terms);
+#pragma GCC ivdep
+      for (int64_t j = from; j < to; ++j) terms[j - from] *= grad_y[j] / scale[j];
+      for (int64_t d = -before; d <= after; ++d) {
+        const int64_t low = larger(begin, from - d), high = smaller(end, to - d);
+#pragma GCC ivdep
+        for (int64_t i = low; i < high; ++i) sum[i - begin] += terms[i + d - from];
+      }
+    }
+    divide_by_power(end - begin, beta, grad_y + begin, scale + begin, grad_x + begin);
+    const T factor = 2 * ratio * beta;
+#pragma GCC ivdep
+    for (int64_t i = begin; i < end; ++i) grad_x[i] -= factor * x[i] * sum[i - begin];
+  }
+}
+
+template <class T>
+constexpr ColumnKernels<T> column_kernels() {
+  return {
+      .sum = column_sum<T>,
+      .moments = column_moments<T>,
+      .grad_sums = column_grad_sums<T>,
+      .normalize = normalize<T>,
+      .normalize_grad = normalize_grad<T>,
+      .scale = scale_rows<T>,
+      .response_norm = response_norm<T>,
+      .response_norm_grad = response_norm_grad<T>,
+  };
+}
+
+}  // namespace
+
+namespace STRIATE_ISA {
+constexpr ColumnKernels<float> column_float = column_kernels<float>();
+constexpr ColumnKernels<double> column_double = column_kernels<double>();
+}  // namespace STRIATE_ISA
+
+}  // namespace striate::cpu

@@ -1,0 +1,210 @@
+#include "cpu/isa/rows.h"
+#include "cpu/isa/vector.h"
+
+namespace striate::cpu {
+namespace {
+
+template <class T, class Function>
+inline void map(int64_t n, const T* x, T* y, Function function) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) y[i] = function(x[i]);
+}
+
+template <class T, class Function>
+inline void map(int64_t n, const T* a, const T* b, T* y, Function function) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) y[i] = function(a[i], b[i]);
+}
+
+/// The three forms of a binary operator, given as a type whose call is that operator.
+template <class T, class Operator>
+constexpr typename ElementKernels<T>::Binary binary() {
+  return {
+      .vectors = [](int64_t n, const T* a, const T* b, T* y) { map(n, a, b, y, Operator()); },
+      .scalar_first = [](int64_t n, T a, const T* b,
+                         T* y) { map(n, b, y, [a](T v) { return Operator()(a, v); }); },
+      .scalar_second = [](int64_t n, const T* a, T b,
+                          T* y) { map(n, a, y, [b](T v) { return Operator()(v, b); }); },
+  };
+}
+
+struct Add {
+  template <class T>
+  T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Subtract {
+  template <class T>
+  T operator()(T a, T b) const {
+    return a - b;
+  }
+};
+struct Multiply {
+  template <class T>
+  T operator()(T a, T b) const {
+    return a * b;
+  }
+};
+struct Divide {
+  template <class T>
+  T operator()(T a, T b) const {
+    return a / b;
+  }
+};
+
+template <class T>
+void axpby(int64_t n, T alpha, const T* x, T beta, T* y) {
+  map(n, x, y, y, [=](T u, T v) { return alpha * u + beta * v; });
+}
+
+template <class T>
+void shifted_exp(int64_t n, const T* x, T shift, T* y) {
+  map(n, x, y, [shift](T v) { return exponential(v - shift); });
+}
+
+/// Accumulators of a sum, whatever the width of a register.
+constexpr int kPartials = 32;
+constexpr int64_t kSumBlock = 2048;
+
+template <class T>
+double sum(int64_t n, const T* x) {
+  constexpr int kWidth = kLanes<T>, kVectors = kPartials / kWidth;
+  double total = 0;
+  const int64_t whole = n - n % kPartials;
+  for (int64_t begin = 0; begin < whole; begin += kSumBlock) {
+    const int64_t end = smaller(begin + kSumBlock, whole);
+    Vector<T, kWidth> partial[kVectors] = {};
+    for (int64_t i = begin; i < end; i += kPartials) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) partial[v] += load<kWidth>(x + i + v * kWidth);
+    }
+    T lanes[kPartials];
+    for (int v = 0; v < kVectors; ++v) store<kWidth>(lanes + v * kWidth, partial[v]);
+    double block = 0;
+    for (int i = 0; i < kPartials; ++i) block += lanes[i];
+    total += block;
+  }
+  for (int64_t i = whole; i < n; ++i) total += x[i];
+  return total;
+}
+
+template <class T>
+T max(int64_t n, const T* x) {
+  constexpr int kWidth = kLanes<T>;
+  T best = x[0];
+  int64_t i = 0;
+  if (n >= kWidth) {
+    Vector<T, kWidth> lanes = load<kWidth>(x);
+    for (i = kWidth; i + kWidth <= n; i += kWidth) {
+      const Vector<T, kWidth> v = load<kWidth>(x + i);
+      lanes = v > lanes ? v : lanes;
+    }
+    for (int l = 0; l < kWidth; ++l) best = lanes[l] > best || best != best ? lanes[l] : best;
+  }
+  for (; i < n; ++i) best = x[i] > best || best != best ? x[i] : best;
+  return best;
+}
+
+template <bool kFirst, bool kNesterov, class T>
+inline void momentum_step(int64_t n, const SgdStep<T>& step, T* p, const T* g, T* m) {
+  const T lr = step.lr, momentum = step.momentum, keep = step.keep, decay = step.weight_decay;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T grad = g[i] + decay * p[i];
+    const T velocity = kFirst ? grad : momentum * m[i] + keep * grad;
+    m[i] = velocity;
+    p[i] -= lr * (kNesterov ? grad + momentum * velocity : velocity);
+  }
+}
+
+template <class T>
+void sgd(int64_t n, const SgdStep<T>& step, T* p, const T* g, T* m) {
+  if (m == nullptr) {
+    const T lr = step.lr, decay = step.weight_decay;
+    map(n, p, g, p, [=](T value, T grad) { return value - lr * (grad + decay * value); });
+  } else if (step.first) {
+    step.nesterov ? momentum_step<true, true>(n, step, p, g, m)
+                  : momentum_step<true, false>(n, step, p, g, m);
+  } else {
+    step.nesterov ? momentum_step<false, true>(n, step, p, g, m)
+                  : momentum_step<false, false>(n, step, p, g, m);
+  }
+}
+
+template <class T>
+void adam(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) {
+  const AdamStep<T> s = step;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T grad = g[i] + s.weight_decay * p[i];
+    const T mean = m[i] + (1 - s.beta1) * (grad - m[i]);
+    const T square = s.beta2 * v[i] + (1 - s.beta2) * grad * grad;
+    m[i] = mean;
+    v[i] = square;
+    p[i] = p[i] * s.decay - s.lr * mean / (square_root(square) / s.root_correction + s.eps);
+  }
+}
+
+template <class T>
+constexpr ElementKernels<T> element_kernels() {
+  return {
+      .neg = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return -v; }); },
+      .exp = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return exponential(v); }); },
+      .log = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return logarithm(v); }); },
+      .sqrt = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return square_root(v); }); },
+      .abs =
+          [](int64_t n, const T* x, T* y) {
+            map(n, x, y, [](T v) { return v < 0 ? -v : v + 0; });  // + 0: |-0| is 0
+          },
+      .relu = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return v <= 0 ? 0 : v; }); },
+      .sigmoid = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return logistic(v); }); },
+      .tanh = [](int64_t n, const T* x,
+                 T* y) { map(n, x, y, [](T v) { return hyperbolic_tangent(v); }); },
+      .exp_backward = [](int64_t n, const T* grad_y, const T* y,
+                         T* grad_x) { map(n, grad_y, y, grad_x, [](T g, T v) { return g * v; }); },
+      .log_backward = [](int64_t n, const T* grad_y, const T* x,
+                         T* grad_x) { map(n, grad_y, x, grad_x, [](T g, T v) { return g / v; }); },
+      .sqrt_backward =
+          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
+            map(n, grad_y, y, grad_x, [](T g, T v) { return g / (2 * v); });
+          },
+      .abs_backward =
+          [](int64_t n, const T* grad_y, const T* x, T* grad_x) {
+            map(n, grad_y, x, grad_x, [](T g, T v) { return v > 0 ? g : v < 0 ? -g : v * g; });
+          },
+      .relu_backward =
+          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
+            map(n, grad_y, y, grad_x, [](T g, T v) { return v <= 0 ? 0 : g; });
+          },
+      .sigmoid_backward =
+          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
+            map(n, grad_y, y, grad_x, [](T g, T v) { return g * v * (1 - v); });
+          },
+      .tanh_backward =
+          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
+            map(n, grad_y, y, grad_x, [](T g, T v) { return g * (1 - v * v); });
+          },
+      .add = binary<T, Add>(),
+      .sub = binary<T, Subtract>(),
+      .mul = binary<T, Multiply>(),
+      .div = binary<T, Divide>(),
+      .axpby = axpby<T>,
+      .shifted_exp = shifted_exp<T>,
+      .accumulate = [](int64_t n, const T* x,
+                       T* y) { map(n, x, y, y, [](T u, T v) { return v + u; }); },
+      .sum = sum<T>,
+      .max = max<T>,
+      .sgd = sgd<T>,
+      .adam = adam<T>,
+  };
+}
+
+}  // namespace
+
+namespace STRIATE_ISA {
+constexpr ElementKernels<float> element_float = element_kernels<float>();
+constexpr ElementKernels<double> element_double = element_kernels<double>();
+}  // namespace STRIATE_ISA
+
+}  // namespace striate::cpu

@@ -1,0 +1,195 @@
+#include "cpu/isa/rows.h"
+#include "cpu/isa/vector.h"
+
+namespace striate::cpu {
+namespace {
+
+/// The part of one window that lies inside the image, in elements and as positions h * w + w.
+struct Window {
+  int64_t first, row_step, column_step;
+  int32_t position, row_position, column_position;
+  int64_t rows, columns;
+  int64_t extent;  // input columns that the divisor of an average counts
+};
+
+inline Window window_at(const PoolRow& row, int64_t i) {
+  int64_t begin, columns, extent, step = 1;
+  if (row.adaptive) {
+    begin = i * row.w / row.ow;
+    columns = extent = ((i + 1) * row.w + row.ow - 1) / row.ow - begin;
+  } else {
+    step = row.dilation_w;
+    const int64_t start = i * row.stride_w - row.pad_w;
+    const int64_t skipped = start < 0 ? (-start + step - 1) / step : 0;
+    const int64_t stop = start + (row.kw - 1) * step + 1;
+    const int64_t outside = stop > row.w ? (stop - row.w + step - 1) / step : 0;
+    begin = start + skipped * step;
+    columns = larger(row.kw - skipped - outside, 0);
+    extent = row.count_include_pad ? smaller(stop, row.w + row.pad_w) - start : columns;
+  }
+  return {
+      .first = (row.h_first * row.w + begin) * row.pixel,
+      .row_step = row.h_step * row.w * row.pixel,
+      .column_step = step * row.pixel,
+      .position = static_cast<int32_t>(row.h_first * row.w + begin),
+      .row_position = static_cast<int32_t>(row.h_step * row.w),
+      .column_position = static_cast<int32_t>(step),
+      .rows = row.h_count,
+      .columns = columns,
+      .extent = extent,
+  };
+}
+
+/// The next narrower vector, down to 16 bytes and then to one element.
+template <class T, int L>
+constexpr int kNarrower = sizeof(T) * L > 16 ? L / 2 : 1;
+
+/// Calls body.template operator()<lanes>(channel) on blocks that cover [0, c) without overlap.
+template <class T, int L, class Body>
+inline void for_each_block(int64_t c, int64_t begin, const Body& body) {
+  int64_t channel = begin;
+  for (; channel + L <= c; channel += L) body.template operator()<L>(channel);
+  if constexpr (L > 1) {
+    if (channel < c) for_each_block<T, kNarrower<T, L>>(c, channel, body);
+  }
+}
+
+/// As above for bodies that may do a channel twice: the last block overlaps the one before it.
+template <class T, int L, class Body>
+inline void for_each_covering_block(int64_t c, const Body& body) {
+  if constexpr (L > 1) {
+    if (c < L) return for_each_covering_block<T, kNarrower<T, L>>(c, body);
+  }
+  for (int64_t channel = 0; channel + L <= c; channel += L) body.template operator()<L>(channel);
+  if (c % L != 0) body.template operator()<L>(c - L);
+}
+
+template <int L, class T>
+inline Vector<T, L> broadcast(T value) {
+  return value - Vector<T, L>{};
+}
+
+template <bool kIndex, int L, class T>
+inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
+  using Index = Vector<Integer<T>, L>;
+  const bool empty = window.rows == 0 || window.columns == 0;
+  Vector<T, L> best =
+      empty ? broadcast<L>(static_cast<T>(-__builtin_inf())) : load<L>(x + window.first);
+  Index at = broadcast<L>(static_cast<Integer<T>>(empty ? -1 : window.position));
+  for (int64_t r = 0; r < window.rows; ++r) {
+    const T* p = x + window.first + r * window.row_step;
+    Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
+    for (int64_t k = 0; k < window.columns; ++k) {
+      const Vector<T, L> v = load<L>(p);
+      const auto stays = (v <= best) | (best != best);  // the first maximum, the first NaN
+      best = stays ? best : v;
+      if constexpr (kIndex) at = stays ? at : broadcast<L>(position);
+      p += window.column_step;
+      position += window.column_position;
+    }
+  }
+  store<L>(y, best);
+  if constexpr (kIndex && L == 1) {
+    *argmax = static_cast<int32_t>(at);
+  } else if constexpr (kIndex) {
+    store<L>(argmax, __builtin_convertvector(at, Vector<int32_t, L>));
+  }
+}
+
+template <bool kIndex, class T>
+inline void max_row(const PoolRow& row, const T* x, T* y, int32_t* argmax) {
+  for (int64_t i = 0; i < row.ow; ++i) {
+    const Window window = window_at(row, i);
+    const int64_t pixel = i * row.pixel;
+    for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
+      max_block<kIndex, L>(window, x + channel, y + pixel + channel,
+                           kIndex ? argmax + pixel + channel : nullptr);
+    });
+  }
+}
+
+template <class T>
+void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x) {
+  for (int64_t i = 0; i < row.ow; ++i) {
+    const Window window = window_at(row, i);
+    for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
+      using Index = Vector<Integer<T>, L>;
+      const Vector<T, L> grad = load<L>(grad_y + i * row.pixel + channel);
+      Index at;
+      if constexpr (L == 1) {
+        at = argmax[i * row.pixel + channel];
+      } else {
+        at = __builtin_convertvector(load<L>(argmax + i * row.pixel + channel), Index);
+      }
+      for (int64_t r = 0; r < window.rows; ++r) {
+        T* p = grad_x + window.first + r * window.row_step + channel;
+        Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
+        for (int64_t k = 0; k < window.columns; ++k) {
+          store<L>(p, load<L>(p) + (at == broadcast<L>(position) ? grad : Vector<T, L>{}));
+          p += window.column_step;
+          position += window.column_position;
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+inline T divisor(const PoolRow& row, const Window& window) {
+  return static_cast<T>(larger(row.h_extent * window.extent, 1));
+}
+
+template <class T>
+void average(const PoolRow& row, const T* x, T* y) {
+  for (int64_t i = 0; i < row.ow; ++i) {
+    const Window window = window_at(row, i);
+    const T count = divisor<T>(row, window);
+    for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
+      Vector<T, L> total = {};
+      for (int64_t r = 0; r < window.rows; ++r) {
+        const T* p = x + window.first + r * window.row_step + channel;
+        Vector<T, L> sum = {};
+        for (int64_t k = 0; k < window.columns; ++k, p += window.column_step) sum += load<L>(p);
+        total += sum;
+      }
+      store<L>(y + i * row.pixel + channel, total / count);
+    });
+  }
+}
+
+template <class T>
+void average_backward(const PoolRow& row, const T* grad_y, T* grad_x) {
+  for (int64_t i = 0; i < row.ow; ++i) {
+    const Window window = window_at(row, i);
+    const T count = divisor<T>(row, window);
+    for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
+      const Vector<T, L> grad = load<L>(grad_y + i * row.pixel + channel) / count;
+      for (int64_t r = 0; r < window.rows; ++r) {
+        T* p = grad_x + window.first + r * window.row_step + channel;
+        for (int64_t k = 0; k < window.columns; ++k, p += window.column_step) {
+          store<L>(p, load<L>(p) + grad);
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+constexpr PoolKernels<T> pool_kernels() {
+  return {
+      .max = [](const PoolRow& row, const T* x, T* y) { max_row<false, T>(row, x, y, nullptr); },
+      .max_index = max_row<true, T>,
+      .average = average<T>,
+      .max_backward = max_backward<T>,
+      .average_backward = average_backward<T>,
+  };
+}
+
+}  // namespace
+
+namespace STRIATE_ISA {
+constexpr PoolKernels<float> pool_float = pool_kernels<float>();
+constexpr PoolKernels<double> pool_double = pool_kernels<double>();
+}  // namespace STRIATE_ISA
+
+}  // namespace striate::cpu

@@ -1,0 +1,206 @@
+// Filling and copying. A copy visits its target in memory order; where that leaves the source
+// strided, 32 x 32 tiles go through a buffer, so that both sides see whole cache lines.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/strided.h"
+#include "cpu/thread_pool.h"
+
+namespace striate::cpu {
+namespace {
+
+/// The index space of a copy, ordered by the target's strides, neighbours merged.
+struct Space {
+  Dims shape, x, y;
+};
+
+Space target_order(const CopyArgs& args) {
+  int order[kMaxDims];
+  const int dims = args.shape.size();
+  for (int i = 0; i < dims; ++i) order[i] = i;
+  std::stable_sort(order, order + dims, [&](int i, int j) {
+    return std::abs(args.y_strides[i]) > std::abs(args.y_strides[j]);
+  });
+  Space space;
+  for (int i = 0; i < dims; ++i) {
+    const int64_t size = args.shape[order[i]], x = args.x_strides[order[i]],
+                  y = args.y_strides[order[i]];
+    if (size == 1) continue;
+    const int last = space.shape.size() - 1;
+    if (last >= 0 && space.x[last] == x * size && space.y[last] == y * size) {
+      space.shape[last] *= size;
+      space.x[last] = x;
+      space.y[last] = y;
+    } else {
+      space.shape.push_back(size);
+      space.x.push_back(x);
+      space.y.push_back(y);
+    }
+  }
+  if (space.shape.empty()) space = {{1}, {1}, {1}};
+  return space;
+}
+
+template <class To, class From>
+void convert_run(int64_t n, const From* x, int64_t x_stride, To* y, int64_t y_stride) {
+  if (x_stride == 1 && y_stride == 1) {
+    if constexpr (std::is_same_v<To, From>) {
+      std::memcpy(y, x, n * sizeof(To));
+    } else {
+      for (int64_t i = 0; i < n; ++i) y[i] = convert<To>(x[i]);
+    }
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i * y_stride] = convert<To>(x[i * x_stride]);
+  }
+}
+
+template <class T>
+void accumulate_run(int64_t n, const T* x, int64_t x_stride, T* y, int64_t y_stride) {
+  if (x_stride == 1 && y_stride == 1) return isa().rows<T>().element.accumulate(n, x, y);
+  for (int64_t i = 0; i < n; ++i) y[i * y_stride] += x[i * x_stride];
+}
+
+template <class To, class From, class Run>
+void copy_runs(const Space& space, const From* x, To* y, const Run& run) {
+  const int last = space.shape.size() - 1;
+  parallel_for(numel(space.shape), kElementGrain, [&](int64_t begin, int64_t end) {
+    for_each_run<2>(space.shape, {&space.x, &space.y}, begin, end,
+                    [&](const auto& offsets, int64_t count) {
+                      run(count, x + offsets[0], space.x[last], y + offsets[1], space.y[last]);
+                    });
+  });
+}
+
+constexpr int64_t kTile = 32;
+
+template <bool kAccumulate, class T>
+void transpose_tile(int64_t rows, int64_t columns, const T* x, int64_t x_stride, T* y,
+                    int64_t y_row, int64_t y_column) {
+  T buffer[kTile * kTile];
+  for (int64_t j = 0; j < columns; ++j) {
+    std::memcpy(buffer + j * kTile, x + j * x_stride, rows * sizeof(T));
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      T& target = y[i * y_row + j * y_column];
+      target = kAccumulate ? static_cast<T>(target + buffer[j * kTile + i]) : buffer[j * kTile + i];
+    }
+  }
+}
+
+/// The last dimension is the target's, dimension `along` the one that x walks contiguously.
+template <bool kAccumulate, class T>
+void transpose(const Space& space, int along, const T* x, T* y) {
+  const int last = space.shape.size() - 1;
+  Space outer;
+  for (int d = 0; d < last; ++d) {
+    if (d == along) continue;
+    outer.shape.push_back(space.shape[d]);
+    outer.x.push_back(space.x[d]);
+    outer.y.push_back(space.y[d]);
+  }
+  // The tiles are the two innermost dimensions of the space that is split among threads.
+  const int64_t rows = space.shape[along], columns = space.shape[last];
+  const int64_t y_row = space.y[along], y_column = space.y[last], x_column = space.x[last];
+  const int64_t row_tiles = ceil_div(rows, kTile), column_tiles = ceil_div(columns, kTile);
+  const int64_t tiles = row_tiles * column_tiles;
+  const int64_t tile_size = std::min(rows, kTile) * std::min(columns, kTile);
+  parallel_for(
+      numel(outer.shape) * tiles, grain_for(2 * tile_size), [&](int64_t begin, int64_t end) {
+        for (int64_t item = begin; item < end; ++item) {
+          const T* source = x;
+          T* target = y;
+          for_each_run<2>(outer.shape, {&outer.x, &outer.y}, item / tiles, item / tiles + 1,
+                          [&](const auto& offsets, int64_t) {
+                            source += offsets[0];
+                            target += offsets[1];
+                          });
+          const int64_t i = item % tiles / column_tiles * kTile;
+          const int64_t j = item % column_tiles * kTile;
+          transpose_tile<kAccumulate>(std::min(kTile, rows - i), std::min(kTile, columns - j),
+                                      source + i + j * x_column, x_column,
+                                      target + i * y_row + j * y_column, y_row, y_column);
+        }
+      });
+}
+
+/// The dimension to transpose along, or -1 if runs along the last one are as good.
+int transposed_dimension(const Space& space) {
+  const int last = space.shape.size() - 1;
+  if (space.x[last] == 1 || space.x[last] == 0) return -1;
+  for (int d = 0; d < last; ++d) {
+    if (space.x[d] == 1) return d;
+  }
+  return -1;
+}
+
+/// A copy between equal types; a type is its size, except where it is added.
+template <bool kAccumulate, class T>
+void copy_same(const CopyArgs& args) {
+  const Space space = target_order(args);
+  const T* x = static_cast<const T*>(args.x);
+  T* y = static_cast<T*>(args.y);
+  const int along = transposed_dimension(space);
+  if (along >= 0) {
+    transpose<kAccumulate>(space, along, x, y);
+  } else if constexpr (kAccumulate) {
+    copy_runs(space, x, y, accumulate_run<T>);
+  } else {
+    copy_runs(space, x, y, convert_run<T, T>);
+  }
+}
+
+}  // namespace
+
+void fill(const FillArgs& args, Stream) {
+  with_any(args.dtype, [&]<class T>(T) {
+    T* y = static_cast<T*>(args.y);
+    const T value = convert<T>(args.value);
+    parallel_for(args.n, kElementGrain,
+                 [=](int64_t begin, int64_t end) { std::fill(y + begin, y + end, value); });
+  });
+}
+
+void copy(const CopyArgs& args, Stream) {
+  if (numel(args.shape) == 0) return;
+  if (args.accumulate) {
+    with_floating(args.y_dtype, [&]<class T>(T) { copy_same<true, T>(args); });
+  } else if (args.x_dtype == args.y_dtype) {
+    switch (item_size(args.x_dtype)) {
+      case 1:
+        return copy_same<false, uint8_t>(args);
+      case 2:
+        return copy_same<false, uint16_t>(args);
+      case 4:
+        return copy_same<false, uint32_t>(args);
+      default:
+        return copy_same<false, uint64_t>(args);
+    }
+  } else {
+    const Space space = target_order(args);
+    with_any(args.x_dtype, [&]<class From>(From) {
+      with_any(args.y_dtype, [&]<class To>(To) {
+        copy_runs(space, static_cast<const From*>(args.x), static_cast<To*>(args.y),
+                  convert_run<To, From>);
+      });
+    });
+  }
+}
+
+void arange(const ArangeArgs& args, Stream) {
+  with_any(args.dtype, [&]<class T>(T) {
+    T* y = static_cast<T*>(args.y);
+    parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        y[i] = convert<T>(args.start + static_cast<double>(i) * args.step);
+      }
+    });
+  });
+}
+
+}  // namespace striate::cpu

@@ -1,0 +1,74 @@
+// Optimizer steps over all parameters in one parallel region.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
+
+namespace striate::cpu {
+namespace {
+
+/// Calls update(tensor, first, n) on chunks that cover the elements of all tensors.
+template <class Update>
+void for_each_chunk(const OptimizerTensor* tensors, int64_t count, const Update& update) {
+  constexpr int64_t kChunk = 4096;
+  int64_t chunks = 0;
+  for (int64_t t = 0; t < count; ++t) chunks += ceil_div(tensors[t].n, kChunk);
+  parallel_for(chunks, grain_for(2 * kChunk), [&](int64_t begin, int64_t end) {
+    int64_t before = 0;  // chunks of the tensors before this one
+    for (int64_t t = 0; t < count && before < end; ++t) {
+      const int64_t own = ceil_div(tensors[t].n, kChunk);
+      const int64_t first = std::max<int64_t>(begin - before, 0) * kChunk;
+      const int64_t last = std::min((end - before) * kChunk, tensors[t].n);
+      if (first < last) update(tensors[t], first, last - first);
+      before += own;
+    }
+  });
+}
+
+}  // namespace
+
+void sgd(const SgdArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    const auto row = isa().rows<T>().element.sgd;
+    const SGDOptions& options = args.options;
+    for_each_chunk(args.tensors, args.count,
+                   [&](const OptimizerTensor& tensor, int64_t first, int64_t n) {
+                     const SgdStep<T> step{.lr = static_cast<T>(options.lr),
+                                           .momentum = static_cast<T>(options.momentum),
+                                           .keep = static_cast<T>(1 - options.dampening),
+                                           .weight_decay = static_cast<T>(options.weight_decay),
+                                           .nesterov = options.nesterov,
+                                           .first = tensor.first};
+                     T* m = options.momentum == 0 ? nullptr : static_cast<T*>(tensor.m) + first;
+                     row(n, step, static_cast<T*>(tensor.p) + first,
+                         static_cast<const T*>(tensor.g) + first, m);
+                   });
+  });
+}
+
+void adam(const AdamArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    const auto row = isa().rows<T>().element.adam;
+    const AdamOptions& options = args.options;
+    const double decoupled = options.decoupled ? options.weight_decay : 0;
+    const AdamStep<T> step{
+        .lr = static_cast<T>(options.lr / args.bias_correction1),
+        .beta1 = static_cast<T>(options.beta1),
+        .beta2 = static_cast<T>(options.beta2),
+        .eps = static_cast<T>(options.eps),
+        .root_correction = static_cast<T>(std::sqrt(args.bias_correction2)),
+        .decay = static_cast<T>(1 - options.lr * decoupled),
+        .weight_decay = static_cast<T>(options.weight_decay - decoupled),
+    };
+    for_each_chunk(
+        args.tensors, args.count, [&](const OptimizerTensor& tensor, int64_t first, int64_t n) {
+          row(n, step, static_cast<T*>(tensor.p) + first, static_cast<const T*>(tensor.g) + first,
+              static_cast<T*>(tensor.m) + first, static_cast<T*>(tensor.v) + first);
+        });
+  });
+}
+
+}  // namespace striate::cpu

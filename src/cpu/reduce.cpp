@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <type_traits>
+
+#include "cpu/columns.h"
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/strided.h"
+#include "cpu/thread_pool.h"
+
+namespace striate::cpu {
+namespace {
+
+/// Drops dimensions of size 1 and merges neighbours that x walks as one.
+void merge_dims(Dims& shape, Dims& strides) {
+  Dims merged_shape, merged_strides;
+  for (int d = 0; d < shape.size(); ++d) {
+    if (shape[d] == 1) continue;
+    const int last = merged_shape.size() - 1;
+    if (last >= 0 && merged_strides[last] == strides[d] * shape[d]) {
+      merged_shape[last] *= shape[d];
+      merged_strides[last] = strides[d];
+    } else {
+      merged_shape.push_back(shape[d]);
+      merged_strides.push_back(strides[d]);
+    }
+  }
+  shape = merged_shape;
+  strides = merged_strides;
+}
+
+/// Sum of n contiguous elements; chunks of fixed size, joined in order, if there is much to do.
+template <class T>
+double sum_contiguous(const T* x, int64_t n) {
+  constexpr int64_t kChunks = 128;
+  const auto row_sum = isa().rows<T>().element.sum;
+  const int64_t size = std::max(kElementGrain, ceil_div(n, kChunks));
+  const int64_t chunks = ceil_div(n, size);
+  std::array<double, kChunks> parts;
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      parts[k] = row_sum(std::min(size, n - k * size), x + k * size);
+    }
+  });
+  double total = 0;
+  for (int64_t k = 0; k < chunks; ++k) total += parts[k];
+  return total;
+}
+
+/// Sum over a strided space, in its order.
+template <class T>
+auto sum_strided(const T* x, const Dims& shape, const Dims& strides) {
+  using Sum = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
+  const int64_t step = strides.empty() ? 1 : strides.back();
+  Sum total = 0;
+  for_each_run<1>(shape, {&strides}, 0, numel(shape), [&](const auto& offsets, int64_t count) {
+    const T* run = x + offsets[0];
+    if constexpr (std::is_floating_point_v<T>) {
+      if (step == 1) {
+        total += sum_contiguous(run, count);
+        return;
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) total += static_cast<Sum>(run[i * step]);
+  });
+  return total;
+}
+
+/// Calls body(position, offset) for the kept elements [begin, end).
+template <class Body>
+void for_each_kept(const Dims& kept, const Dims& strides, int64_t begin, int64_t end,
+                   const Body& body) {
+  const int64_t step = strides.empty() ? 0 : strides.back();
+  for_each_run<1>(kept, {&strides}, begin, end, [&](const auto& offsets, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) body(begin + i, offsets[0] + i * step);
+    begin += count;
+  });
+}
+
+/// The kept elements' last dimension is contiguous and the reduced ones are rows at one stride.
+template <class T>
+void sum_columns(const SumArgs& args, const Dims& kept, const Dims& kept_strides, int64_t rows,
+                 int64_t stride) {
+  const auto column_sum = isa().rows<T>().column.sum;
+  const int64_t c = kept.back();
+  const Dims outer(kept.begin(), kept.end() - 1);
+  const Dims outer_strides(kept_strides.begin(), kept_strides.end() - 1);
+  const int64_t count = numel(outer);
+  const int64_t grain = count >= 8 ? grain_for(rows * c) : count + 1;
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for_each_kept(outer, outer_strides, begin, end, [&](int64_t position, int64_t offset) {
+      const T* x = static_cast<const T*>(args.x) + offset;
+      T* y = static_cast<T*>(args.y) + position * c;
+      reduce_columns<1>(
+          rows, c,
+          [&](int64_t row, int64_t row_count, int64_t column, int64_t columns, auto& part) {
+            column_sum(row_count, columns, stride, x + row * stride + column, part[0]);
+          },
+          [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t) {
+            for (int64_t j = 0; j < columns; ++j) {
+              y[column + j] = static_cast<T>(args.scale * sum_parts<1>(parts, chunks, 0, j));
+            }
+          });
+    });
+  });
+}
+
+template <class T>
+void sum_of(const SumArgs& args) {
+  Dims kept = args.kept, kept_strides = args.kept_strides;
+  Dims reduced = args.reduced, reduced_strides = args.reduced_strides;
+  const int64_t reduced_count = numel(reduced);
+  merge_dims(kept, kept_strides);
+  merge_dims(reduced, reduced_strides);
+  if constexpr (std::is_floating_point_v<T>) {
+    if (!kept.empty() && kept_strides.back() == 1 && reduced.size() == 1 && reduced_count > 0 &&
+        reduced_strides.back() != 1) {
+      return sum_columns<T>(args, kept, kept_strides, reduced[0], reduced_strides[0]);
+    }
+  }
+  const int64_t count = numel(kept);
+  const T* x = static_cast<const T*>(args.x);
+  // Few sums: threads share each of them, inside sum_contiguous().
+  const int64_t grain = count >= 8 ? grain_for(reduced_count) : count + 1;
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for_each_kept(kept, kept_strides, begin, end, [&](int64_t position, int64_t offset) {
+      const auto total = sum_strided(x + offset, reduced, reduced_strides);
+      if constexpr (std::is_floating_point_v<T>) {
+        static_cast<T*>(args.y)[position] = static_cast<T>(args.scale * total);
+      } else {
+        static_cast<int64_t*>(args.y)[position] = static_cast<int64_t>(total);
+      }
+    });
+  });
+}
+
+template <class T>
+struct Best {
+  T value;
+  int64_t index;
+
+  /// Later candidates win only if greater, or if they are the first NaN.
+  void offer(T candidate, int64_t at) {
+    if (!(candidate <= value) && value == value) *this = {candidate, at};
+  }
+};
+
+template <class T>
+void store_best(const MaxArgs& args, int64_t position, const Best<T>& best) {
+  if (args.values != nullptr) static_cast<T*>(args.values)[position] = best.value;
+  if (args.indices != nullptr) args.indices[position] = best.index;
+}
+
+template <class T>
+Best<T> best_of(const T* x, int64_t begin, int64_t end) {
+  Best<T> best{x[begin], begin};
+  for (int64_t i = begin + 1; i < end; ++i) best.offer(x[i], i);
+  return best;
+}
+
+/// Maximum of each of few long rows: chunks, joined in order.
+template <class T>
+void max_of_rows(const MaxArgs& args) {
+  constexpr int64_t kChunks = 128;
+  const T* x = static_cast<const T*>(args.x);
+  const int64_t size = std::max(kElementGrain, ceil_div(args.n, kChunks));
+  const int64_t chunks = ceil_div(args.n, size);
+  for (int64_t row = 0; row < args.outer; ++row, x += args.n) {
+    std::array<Best<T>, kChunks> parts;
+    parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) {
+        parts[k] = best_of(x, k * size, std::min((k + 1) * size, args.n));
+      }
+    });
+    Best<T> best = parts[0];
+    for (int64_t k = 1; k < chunks; ++k) best.offer(parts[k].value, parts[k].index);
+    store_best(args, row, best);
+  }
+}
+
+/// Blocks of the inner dimension, so that rows are read along it.
+template <class T>
+void max_of_columns(const MaxArgs& args) {
+  constexpr int64_t kBlock = 64;
+  const int64_t blocks = ceil_div(args.inner, kBlock);
+  const int64_t block = std::min(kBlock, args.inner);
+  parallel_for(args.outer * blocks, grain_for(args.n * block), [&](int64_t begin, int64_t end) {
+    std::array<Best<T>, kBlock> best;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t outer = item / blocks, first = item % blocks * kBlock;
+      const int64_t width = std::min(kBlock, args.inner - first);
+      const T* x = static_cast<const T*>(args.x) + outer * args.n * args.inner + first;
+      for (int64_t j = 0; j < width; ++j) best[j] = {x[j], 0};
+      for (int64_t i = 1; i < args.n; ++i) {
+        for (int64_t j = 0; j < width; ++j) best[j].offer(x[i * args.inner + j], i);
+      }
+      for (int64_t j = 0; j < width; ++j) {
+        store_best(args, outer * args.inner + first + j, best[j]);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void sum(const SumArgs& args, Stream) {
+  with_arithmetic(args.x_dtype, [&]<class T>(T) { sum_of<T>(args); });
+}
+
+void max(const MaxArgs& args, Stream) {
+  with_arithmetic(args.dtype, [&]<class T>(T) {
+    if (args.inner == 1 && args.outer < 8) return max_of_rows<T>(args);
+    max_of_columns<T>(args);
+  });
+}
+
+void max_backward(const MaxBackwardArgs& args, Stream) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    const T* grad_y = static_cast<const T*>(args.grad_y);
+    T* grad_x = static_cast<T*>(args.grad_x);
+    const int64_t slice = args.n * args.inner;
+    parallel_for(args.outer, grain_for(slice), [&](int64_t begin, int64_t end) {
+      std::fill(grad_x + begin * slice, grad_x + end * slice, T(0));
+      for (int64_t i = begin * args.inner; i < end * args.inner; ++i) {
+        const int64_t outer = i / args.inner, inner = i % args.inner;
+        grad_x[outer * slice + args.indices[i] * args.inner + inner] = grad_y[i];
+      }
+    });
+  });
+}
+
+}  // namespace striate::cpu

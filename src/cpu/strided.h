@@ -1,0 +1,50 @@
+// Walks over strided index spaces.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "striate/types.h"
+
+namespace striate::cpu {
+
+inline int64_t numel(const Dims& shape) {
+  int64_t count = 1;
+  for (int64_t size : shape) count *= size;
+  return count;
+}
+
+/// Calls body(offsets, count) on runs along the last dimension that together cover elements
+/// [begin, end) of the space, in row-major order; offsets[k] is where the run starts in operand k.
+template <size_t kOperands, class Body>
+void for_each_run(const Dims& shape, const std::array<const Dims*, kOperands>& strides,
+                  int64_t begin, int64_t end, const Body& body) {
+  if (begin >= end) return;
+  const int last = shape.size() - 1;
+  std::array<int64_t, kOperands> offsets{};
+  if (last < 0) return body(offsets, int64_t{1});
+  int64_t index[kMaxDims];
+  int64_t rest = begin;
+  for (int d = last; d >= 0; --d) {
+    index[d] = rest % shape[d];
+    rest /= shape[d];
+    for (size_t k = 0; k < kOperands; ++k) offsets[k] += index[d] * (*strides[k])[d];
+  }
+  while (true) {
+    const int64_t count = std::min(shape[last] - index[last], end - begin);
+    body(offsets, count);
+    begin += count;
+    if (begin == end) return;
+    for (size_t k = 0; k < kOperands; ++k) offsets[k] -= index[last] * (*strides[k])[last];
+    index[last] = 0;
+    for (int d = last - 1;; --d) {
+      for (size_t k = 0; k < kOperands; ++k) offsets[k] += (*strides[k])[d];
+      if (++index[d] < shape[d]) break;
+      for (size_t k = 0; k < kOperands; ++k) offsets[k] -= shape[d] * (*strides[k])[d];
+      index[d] = 0;
+    }
+  }
+}
+
+}  // namespace striate::cpu

@@ -1,0 +1,146 @@
+// Batch normalisation over rows of channels: a row is a sample, or a pixel of one.
+#include <cmath>
+
+#include "ops/common.h"
+
+namespace striate {
+namespace {
+
+/// x as dense rows [rows][c]: (N, C), or channels-last (N, C, H, W), where (N, C, L) gets H = 1.
+Tensor as_rows(const Tensor& x) {
+  NoGrad guard;
+  if (x.dim() == 2) return row_major(x);
+  return channels_last(x.dim() == 3 ? unsqueeze(x, 2) : x);
+}
+
+/// Uninitialised, with the memory order of `rows` and the shape of x.
+Tensor like_rows(const Tensor& rows, int dim) {
+  NoGrad guard;
+  const Tensor y = empty_strided(rows.shape(), rows.strides(), options_of(rows));
+  return dim == 3 ? squeeze(y, 2) : y;
+}
+
+const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }
+
+struct BatchNormNode : Node {
+  int64_t rows = 0, c = 0;
+  int dim = 0;
+  bool training = false;
+  SavedTensor x, weight, mean, invstd;
+
+  const char* name() const override { return "batch_norm"; }
+  TensorList backward(const TensorList& grads) override {
+    TensorList result(3);
+    if (!grads[0].defined()) return result;
+    const Tensor grad_y = as_rows(grads[0]);
+    const TensorOptions options = options_of(grad_y);
+    if (needs_input(0)) result[0] = like_rows(grad_y, dim);
+    if (needs_input(1)) result[1] = empty({c}, options);
+    if (needs_input(2)) result[2] = empty({c}, options);
+    if (rows == 0) {
+      for (const Tensor& grad : result) {
+        if (grad.defined()) fill_(grad, 0);
+      }
+      return result;
+    }
+    const auto target = [&](int i) { return result[i].defined() ? result[i].data() : nullptr; };
+    launch<BatchNormBackwardArgs>(
+        name(), grad_y.device(), &KernelTable::batch_norm_backward,
+        {grad_y.dtype(), rows, c, training, grad_y.data(), x.get(*this).data(),
+         data_or_null(weight.get(*this)), mean.get(*this).data(), invstd.get(*this).data(),
+         target(0), target(1), target(2)});
+    return result;
+  }
+  void release() override {
+    for (SavedTensor* saved : {&x, &weight, &mean, &invstd}) saved->reset();
+  }
+};
+
+void check_arguments(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
+                     const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
+  constexpr const char* kOp = "batch_norm";
+  check_floating(kOp, "input", x);
+  require<ShapeError>(x.dim() >= 2 && x.dim() <= 4, kOp,
+                      ": expected input (N, C), (N, C, L) or (N, C, H, W), got ", x.shape());
+  const int64_t c = x.shape()[1];
+  require<ShapeError>(c > 0, kOp, ": expected channels, got input ", x.shape());
+  const struct {
+    const char* name;
+    const Tensor& tensor;
+  } vectors[] = {{"running_mean", running_mean},
+                 {"running_var", running_var},
+                 {"weight", weight},
+                 {"bias", bias}};
+  for (const auto& vector : vectors) {
+    if (!vector.tensor.defined()) continue;
+    check_same(kOp, "input", x, vector.name, vector.tensor);
+    check_shape(kOp, vector.name, vector.tensor, {c});
+    require<ShapeError>(vector.tensor.is_contiguous(), kOp, ": expected a contiguous ",
+                        vector.name, ", got stride ", vector.tensor.strides()[0]);
+  }
+  require<ArgumentError>(running_mean.defined() == running_var.defined() &&
+                             (options.training || running_mean.defined()),
+                         kOp, ": expected running_mean and running_var together, ",
+                         options.training ? "or neither" : "which evaluation needs", ", got ",
+                         running_mean.defined() || running_var.defined() ? "one" : "none");
+  require<ArgumentError>(options.eps >= 0 && std::isfinite(options.eps), kOp,
+                         ": expected eps >= 0, got ", options.eps);
+  require<ArgumentError>(options.momentum >= 0 && options.momentum <= 1, kOp,
+                         ": expected momentum in [0, 1], got ", options.momentum);
+  if (!options.training) return;
+  require<ShapeError>(x.numel() != c, kOp,
+                      ": expected more than one value per channel in training, got input ",
+                      x.shape());
+  if (running_mean.defined()) {
+    check_inplace(kOp, running_mean);
+    check_inplace(kOp, running_var);
+  }
+}
+
+}  // namespace
+
+Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
+                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
+  check_arguments(x, running_mean, running_var, weight, bias, options);
+  const bool records = needs_grad({x, weight, bias});
+  const int64_t c = x.shape()[1], rows = x.numel() / c;
+  const Tensor source = as_rows(x);
+  const Tensor y = like_rows(source, x.dim());
+  Tensor mean, invstd;
+  if (options.training) {
+    mean = empty({c}, options_of(x));
+    invstd = empty({c}, options_of(x));
+  } else if (records) {
+    // Copies: the running statistics may move before the backward pass.
+    NoGrad guard;
+    mean = clone(running_mean);
+    invstd = div(1.0, sqrt(add(running_var, options.eps)));
+  }
+  if (rows > 0) {
+    const auto target = [](const Tensor& t) { return t.defined() ? t.data() : nullptr; };
+    launch<BatchNormArgs>(
+        "batch_norm", x.device(), &KernelTable::batch_norm,
+        {x.dtype(), rows, c, options.training, options.momentum, options.eps, source.data(),
+         data_or_null(weight), data_or_null(bias), target(running_mean), target(running_var),
+         target(mean), target(invstd), y.data()});
+    if (options.training && running_mean.defined()) {
+      bump_version(running_mean);
+      bump_version(running_var);
+    }
+  }
+  if (records) {
+    auto node = std::make_shared<BatchNormNode>();
+    node->rows = rows;
+    node->c = c;
+    node->dim = x.dim();
+    node->training = options.training;
+    node->x = SavedTensor(source);
+    node->weight = SavedTensor(weight);
+    node->mean = SavedTensor(mean);
+    node->invstd = SavedTensor(invstd);
+    record(node, {x, weight, bias}, {y});
+  }
+  return y;
+}
+
+}  // namespace striate

@@ -1,0 +1,128 @@
+#include "ops/convolution.h"
+
+#include <algorithm>
+
+namespace striate {
+namespace {
+
+/// Packings of one weight that are kept: its passes, for a few geometries.
+constexpr size_t kMaxPackings = 8;
+
+/// A key over all that a packing may depend on besides the weight; of the image's size, which may
+/// change from call to call, only whether the stride steps over it.
+uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass) {
+  uint64_t key = 0xCBF29CE484222325;  // FNV-1a, by words
+  for (int64_t value :
+       {static_cast<int64_t>(pass), g.c, g.o, g.kh, g.kw, g.stride_h, g.stride_w, g.pad_h, g.pad_w,
+        g.dilation_h, g.dilation_w, g.groups, std::min(g.h, g.stride_h),
+        std::min(g.w, g.stride_w)}) {
+    key = (key ^ static_cast<uint64_t>(value)) * 0x100000001B3;
+    key ^= key >> 29;
+  }
+  return key;
+}
+
+std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass pass,
+                              const ConvWeight& weight, size_t bytes) {
+  const Tensor& w = weight.tensor;
+  auto packed = std::make_shared<Storage>(bytes, w.device());
+  Conv2dPackArgs args{g, w.dtype(), pass, w.data(), {}, packed->data};
+  std::copy_n(weight.strides, 4, args.weight_strides);
+  launch(op, w.device(), &KernelTable::conv2d_pack, args);
+  return packed;
+}
+
+std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPass pass,
+                                const ConvWeight& weight, size_t bytes) {
+  if (!weight.keep) return pack(op, g, pass, weight, bytes);
+  const uint64_t key = packing_key(g, pass), version = weight.tensor.version();
+  DerivedCache& cache = derived_cache(weight.tensor);
+  {
+    std::lock_guard lock(cache.mutex);
+    for (const DerivedCache::Entry& entry : cache.entries) {
+      if (entry.key == key && entry.version == version) return entry.storage;
+    }
+    std::erase_if(cache.entries, [&](const auto& entry) { return entry.version != version; });
+  }
+  // Two threads may both pack: that costs less than holding a lock over a kernel.
+  auto storage = pack(op, g, pass, weight, bytes);
+  std::lock_guard lock(cache.mutex);
+  if (cache.entries.size() >= kMaxPackings) cache.entries.erase(cache.entries.begin());
+  cache.entries.push_back({key, version, storage});
+  return storage;
+}
+
+Conv2dBytes bytes_of(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass) {
+  return find_kernel(op, backend(x.device()), &KernelTable::conv2d_bytes)(g, x.dtype(), pass);
+}
+
+Tensor workspace_of(const Conv2dBytes& bytes, const Tensor& x) {
+  return empty({static_cast<int64_t>(bytes.workspace)}, {DType::kUInt8, x.device()});
+}
+
+const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }
+
+}  // namespace
+
+ConvWeight conv_weight(const Tensor& weight) {
+  const Dims& s = weight.strides();
+  return {weight, {s[0], s[1], s[2], s[3]}, true};
+}
+
+ConvWeight linear_weight(const Tensor& weight, bool keep) {
+  const Dims& s = weight.strides();
+  return {weight, {s[0], s[1], 1, 1}, keep};
+}
+
+Conv2dGeometry linear_geometry(int64_t rows, int64_t in, int64_t out) {
+  return {.n = rows, .c = in, .h = 1, .w = 1, .o = out, .kh = 1, .kw = 1, .oh = 1, .ow = 1,
+          .stride_h = 1, .stride_w = 1, .pad_h = 0, .pad_w = 0, .dilation_h = 1, .dilation_w = 1,
+          .groups = 1};
+}
+
+void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,
+                 const Tensor& bias, const Tensor& y) {
+  if (y.numel() == 0) return;
+  const Conv2dBytes bytes = bytes_of(op, g, x, ConvPass::kForward);
+  const auto filters = packed(op, g, ConvPass::kForward, weight, bytes.packed);
+  const Tensor workspace = workspace_of(bytes, x);
+  launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
+                     {g, x.dtype(), x.data(), filters->data, data_or_null(bias), y.data(),
+                      workspace.data()});
+}
+
+void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
+                    const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x) {
+  if (grad_x.numel() == 0) return;
+  const Conv2dBytes bytes = bytes_of(op, g, grad_y, ConvPass::kInputGrad);
+  const auto filters = packed(op, g, ConvPass::kInputGrad, weight, bytes.packed);
+  const Tensor workspace = workspace_of(bytes, grad_y);
+  launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
+                              {g, grad_y.dtype(), grad_y.data(), filters->data,
+                               data_or_null(bias), grad_x.data(), workspace.data()});
+}
+
+void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,
+                     const Tensor& grad_weight) {
+  if (grad_weight.numel() == 0) return;
+  if (x.numel() == 0 || grad_y.numel() == 0) return fill_(grad_weight, 0);
+  const Tensor workspace = workspace_of(bytes_of(op, g, x, ConvPass::kWeightGrad), x);
+  launch<Conv2dWeightGradArgs>(op, x.device(), &KernelTable::conv2d_weight_grad,
+                               {g, x.dtype(), x.data(), grad_y.data(), grad_weight.data(),
+                                workspace.data()});
+}
+
+Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
+  const Tensor grad = empty({c}, options_of(grad_y));
+  const int64_t rows = grad_y.numel() / c;
+  if (rows == 0) {
+    fill_(grad, 0);
+  } else {
+    launch<SumArgs>(op, grad_y.device(), &KernelTable::sum,
+                    {grad_y.dtype(), grad_y.dtype(), grad_y.data(), grad.data(), {c}, {1}, {rows},
+                     {c}, 1});
+  }
+  return grad;
+}
+
+}  // namespace striate

@@ -1,0 +1,34 @@
+// The convolution passes, as conv2d, conv_transpose2d, linear and matmul use them: a linear layer
+// is a 1x1 convolution of one pixel. Nothing here records or checks; operands are dense in the
+// order kernels.h gives, and a pass without work leaves zeros (or the bias's broadcast).
+#pragma once
+
+#include "ops/common.h"
+
+namespace striate {
+
+/// A weight [o][i][kh][kw] of any strides. With `keep`, what is packed from it stays in the
+/// tensor's cache until the tensor is edited.
+struct ConvWeight {
+  Tensor tensor;
+  int64_t strides[4];
+  bool keep;
+};
+/// A 4-D weight (O, I, kh, kw).
+ConvWeight conv_weight(const Tensor& weight);
+/// A 2-D weight (O, I).
+ConvWeight linear_weight(const Tensor& weight, bool keep);
+
+/// The product of (rows, in) and (in, out) as a convolution.
+Conv2dGeometry linear_geometry(int64_t rows, int64_t in, int64_t out);
+
+void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,
+                 const Tensor& bias, const Tensor& y);
+void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
+                    const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x);
+void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,
+                     const Tensor& grad_weight);
+/// The gradient of a bias (c) that was added to dense rows [rows][c].
+Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c);
+
+}  // namespace striate

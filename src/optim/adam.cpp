@@ -1,0 +1,67 @@
+#include <cmath>
+#include <limits>
+
+#include "launch.h"
+#include "optim/step.h"
+#include "striate/optim.h"
+
+namespace striate {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+void check_options(const AdamOptions& options) {
+  check_option("adam", "lr", options.lr, 0, kInfinity);
+  check_option("adam", "beta1", options.beta1, 0, 1);
+  check_option("adam", "beta2", options.beta2, 0, 1);
+  check_option("adam", "eps", options.eps, std::numeric_limits<double>::min(), kInfinity);
+  check_option("adam", "weight_decay", options.weight_decay, 0, kInfinity);
+}
+
+}  // namespace
+
+void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+               std::vector<Tensor>& exp_avg, std::vector<Tensor>& exp_avg_sq, int64_t step,
+               const AdamOptions& options) {
+  check_options(options);
+  require<ArgumentError>(step >= 1, "adam: expected step >= 1, got ", step);
+  Step work("adam", params, grads);
+  StepBuffers mean("adam", "exp_avg", exp_avg, params.size());
+  StepBuffers square("adam", "exp_avg_sq", exp_avg_sq, params.size());
+  for (StepGroup& group : work.groups) {
+    for (size_t i = 0; i < group.tensors.size(); ++i) {
+      const size_t index = group.indices[i];
+      group.tensors[i].m = mean.data(index, params[index]);
+      group.tensors[i].v = square.data(index, params[index]);
+      group.tensors[i].first = mean.is_new(index);
+    }
+    find_kernel("adam", backend(group.device), &KernelTable::adam);
+  }
+  const double steps = static_cast<double>(step);
+  for (const StepGroup& group : work.groups) {
+    launch<AdamArgs>("adam", group.device, &KernelTable::adam,
+                     {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()),
+                      options, 1 - std::pow(options.beta1, steps),
+                      1 - std::pow(options.beta2, steps)});
+  }
+  work.finish();
+  exp_avg = mean.take();
+  exp_avg_sq = square.take();
+}
+
+Adam::Adam(std::vector<Tensor> params, AdamOptions options)
+    : options(options), params_(std::move(params)) {
+  check_options(options);
+  check_params("adam", params_);
+}
+
+void Adam::step() {
+  adam_step(params_, grads_of(params_), exp_avg_, exp_avg_sq_, step_ + 1, options);
+  ++step_;
+}
+
+void Adam::zero_grad() {
+  for (const Tensor& param : params_) param.set_grad({});
+}
+
+}  // namespace striate

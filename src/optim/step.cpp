@@ -1,0 +1,83 @@
+#include "optim/step.h"
+
+#include <algorithm>
+
+#include "ops/common.h"
+
+namespace striate {
+
+void check_option(const char* op, const char* option, double value, double low, double high) {
+  require<ArgumentError>(value >= low && value < high, op, ": expected ", option, " in [", low,
+                         ", ", high, "), got ", value);
+}
+
+StepBuffers::StepBuffers(const char* op, const char* name, const std::vector<Tensor>& given,
+                         size_t count)
+    : op_(op), name_(name), given_(given) {
+  require<ArgumentError>(given.empty() || given.size() == count, op, ": expected ", count, " ",
+                         name, " buffers, one a parameter, got ", given.size());
+  given_.resize(count);
+  current_ = given_;
+}
+
+void* StepBuffers::data(size_t i, const Tensor& param) {
+  Tensor& buffer = current_[i];
+  if (buffer.defined()) {
+    check_shape(op_, name_, buffer, param.shape());
+    check_same(op_, "the parameter", param, name_, buffer);
+    buffer = with_strides(buffer, param.strides());
+  } else {
+    buffer = zeros_like(param);
+  }
+  return buffer.data();
+}
+
+Step::Step(const char* op, const std::vector<Tensor>& params, const std::vector<Tensor>& grads)
+    : params(params) {
+  require<ArgumentError>(grads.size() == params.size(), op, ": expected ", params.size(),
+                         " gradients, one a parameter, got ", grads.size());
+  check_params(op, params);
+  for (size_t i = 0; i < params.size(); ++i) {
+    const Tensor &param = params[i], &grad = grads[i];
+    if (!grad.defined()) continue;
+    check_floating(op, "parameters", param);
+    check_shape(op, "the gradient", grad, param.shape());
+    check_same(op, "the parameter", param, "the gradient", grad);
+    require<ShapeError>(param.is_dense(), op, ": expected parameters without gaps, got shape ",
+                        param.shape(), " with strides ", param.strides());
+    if (param.numel() == 0) continue;
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const StepGroup& g) {
+      return g.device == param.device() && g.dtype == param.dtype();
+    });
+    if (group == groups.end()) {
+      group = groups.insert(group, StepGroup{param.device(), param.dtype(), {}, {}});
+    }
+    const Tensor& ordered = grads_.emplace_back(with_strides(grad, param.strides()));
+    group->indices.push_back(i);
+    group->tensors.push_back({param.data(), ordered.data(), nullptr, nullptr, param.numel(), false});
+  }
+}
+
+void Step::finish() const {
+  for (const StepGroup& group : groups) {
+    for (size_t i : group.indices) bump_version(params[i]);
+  }
+}
+
+std::vector<Tensor> grads_of(const std::vector<Tensor>& params) {
+  std::vector<Tensor> grads;
+  grads.reserve(params.size());
+  for (const Tensor& param : params) grads.push_back(param.grad());
+  return grads;
+}
+
+void check_params(const char* op, const std::vector<Tensor>& params) {
+  for (const Tensor& param : params) {
+    check_defined(op, "a parameter", param);
+    require<AutogradError>(param.is_leaf(), op,
+                           ": expected parameters to be leaves, got the result of ",
+                           param.is_leaf() ? "" : param.grad_fn()->name());
+  }
+}
+
+}  // namespace striate

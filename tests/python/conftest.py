@@ -1,0 +1,47 @@
+"""Fixtures that the tests share, and where the real data is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import striate as st
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="device of the tests that take one")
+
+
+@pytest.fixture
+def device(request):
+    return request.config.getoption("--device")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same numbers, alone or after others."""
+    st.manual_seed(0)
+
+
+@pytest.fixture
+def restore_threads():
+    before = st.get_num_threads()
+    yield
+    st.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    value = os.environ.get("STRIATE_TEST_DATA")
+    if not value:
+        pytest.skip("needs the real data: set STRIATE_TEST_DATA to its directory")
+    path = Path(value)
+    assert path.is_dir(), f"STRIATE_TEST_DATA is not a directory: {path}"
+    return path

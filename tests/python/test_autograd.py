@@ -1,0 +1,281 @@
+"""The tape: accumulation, freeing, misuse, depth. Gradients themselves: test_gradcheck."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+import striate as st
+import striate.nn.functional as F
+from cases import CASES, STRIATE
+
+
+def leaf(*values):
+    return st.tensor(np.array(values, np.float64), requires_grad=True)
+
+
+def test_gradients_accumulate():
+    x = leaf(1, 2)
+    (x * 3).sum().backward()
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [5, 7])
+    x.grad = None
+    (x * 3).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3, 3])
+
+
+def test_accumulation_leaves_the_old_gradient_object_alone():
+    """A gradient that the user holds, or shares between leaves, is not silently edited twice."""
+    x, y = leaf(1), leaf(2)
+    (x + y).sum().backward()
+    (x + y).sum().backward()
+    assert x.grad.item() == y.grad.item() == 2
+
+
+def test_shared_subexpressions_run_once():
+    x = leaf(2)
+    y = x * x
+    z = y * y + y
+    z.sum().backward()
+    assert x.grad.item() == 4 * 8 + 2 * 2
+
+
+def test_diamond_and_reuse():
+    x = leaf(3)
+    a = x.exp()
+    b = a * 2
+    (a * b + b).sum().backward()
+    e = np.exp(3)
+    assert x.grad.item() == pytest.approx(4 * e * e + 2 * e, rel=1e-14)
+
+
+def test_requires_grad_propagates():
+    x, c = leaf(1), st.ones((1,), dtype=st.float64)
+    assert (x + c).requires_grad and not (c + c).requires_grad
+    assert x.is_leaf and not (x + c).is_leaf and (c + c).is_leaf
+    assert not x.detach().requires_grad
+    assert not (x > c).requires_grad
+    assert not x.argmax().requires_grad
+
+
+def test_no_grad():
+    x = leaf(1)
+    with st.no_grad():
+        y = x * 2
+        assert not st.is_grad_enabled()
+    assert st.is_grad_enabled()
+    assert not y.requires_grad
+
+    @st.no_grad()
+    def double(t):
+        return t * 2
+
+    assert not double(x).requires_grad
+    with pytest.raises(KeyError), st.no_grad():
+        raise KeyError
+    assert st.is_grad_enabled()
+
+
+def test_no_grad_is_per_thread():
+    seen = []
+    with st.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(st.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_detach_cuts_the_tape():
+    x = leaf(3)
+    (x * x.detach()).sum().backward()
+    assert x.grad.item() == 3
+
+
+def test_second_backward_is_refused():
+    x = leaf(1, 2)
+    y = (x * x).sum()
+    y.backward()
+    kept = x.grad.numpy().copy()
+    with pytest.raises(st.AutogradError, match="backward") as caught:
+        y.backward()
+    assert "retain_graph" in str(caught.value)
+    np.testing.assert_array_equal(x.grad.numpy(), kept)
+
+
+def test_retain_graph():
+    x = leaf(1, 2)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [4, 8])
+    with pytest.raises(st.AutogradError):
+        y.backward()
+
+
+SAVERS = [c for c in CASES if c.name in {
+    "mul-0", "div-0", "pow-0", "exp", "log", "relu", "tanh", "sigmoid", "matmul-(3, 4)-(4, 5)",
+    "linear", "conv2d-0", "conv1d-0", "conv_transpose2d-0", "batch_norm-4d-3-True",
+    "local_response_norm-3", "softmax-1", "log_softmax-1",
+}]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAVERS, ids=lambda c: c.name)
+def test_edit_of_a_saved_tensor_is_refused(case):
+    """Edit every tensor that backward could need: at least one edit is caught, none is silent."""
+    arrays = case.inputs()
+
+    def tensors():
+        leaves = [st.tensor(a, requires_grad=True) for a in arrays]
+        return leaves, [x * 1 for x in leaves]
+
+    leaves, inputs = tensors()
+    y = case.fn(STRIATE, *inputs)
+    y.backward(st.ones(y.shape, dtype=y.dtype))
+    honest = [x.grad.numpy() for x in leaves]
+    caught = 0
+    for which in range(len(arrays) + 1):
+        leaves, inputs = tensors()
+        y = case.fn(STRIATE, *inputs)
+        target = (inputs + [y])[which]
+        with st.no_grad():
+            target.detach().mul_(3)  # through a view: versions belong to the storage
+        try:
+            y.backward(st.ones(y.shape, dtype=y.dtype))
+        except st.AutogradError as error:
+            assert case.name.split("-")[0] in str(error)
+            assert all(x.grad is None for x in leaves)
+            caught += 1
+        else:
+            for x, grad in zip(leaves, honest, strict=True):
+                np.testing.assert_array_equal(x.grad.numpy(), grad)
+    assert caught >= 1
+
+
+def test_long_chain_needs_no_stack():
+    x = st.ones((), dtype=st.float64, requires_grad=True)
+    y = x
+    for _ in range(50_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.item() == 1
+    del y
+    y = x
+    for _ in range(50_000):
+        y = y * 1.0
+    del y  # never run backward: destroying the chain must not recurse either
+    gc.collect()
+
+
+def test_backward_frees_what_was_saved():
+    x = st.ones((256, 256), requires_grad=True)
+    w = st.ones((256, 256), requires_grad=True)
+    before = st.memory_stats()["allocated_bytes"]
+    y = x
+    for _ in range(8):
+        y = (y @ w) * 0.01
+    loss = y.sum()
+    del y
+    assert st.memory_stats()["allocated_bytes"] >= before + 8 * 256 * 256 * 4
+    loss.backward()
+    grads = 2 * 256 * 256 * 4
+    assert st.memory_stats()["allocated_bytes"] <= before + grads + 4096
+    del loss
+    x.grad = w.grad = None
+    assert st.memory_stats()["allocated_bytes"] == before
+
+
+def test_forward_without_grad_saves_nothing():
+    x, w = st.ones((256, 256)), st.ones((256, 256))
+    (x @ w).sum()
+    before = st.memory_stats()["allocated_bytes"]
+    y = x
+    for _ in range(5):
+        y = (y @ w) * 0.01
+    assert st.memory_stats()["allocated_bytes"] == before + 256 * 256 * 4
+
+
+def test_training_loop_does_not_leak():
+    x, w = st.rand((64, 64)), st.rand((64, 64)).detach()
+    w.requires_grad = True
+    sizes = []
+    for _ in range(5):
+        F.relu(x @ w).sum().backward()
+        with st.no_grad():
+            w -= 0.01 * w.grad
+        w.grad = None
+        gc.collect()
+        sizes.append(st.memory_stats()["allocated_bytes"])
+    assert len(set(sizes[1:])) == 1
+
+
+def test_non_leaf_cannot_be_marked():
+    x = leaf(1)
+    with pytest.raises(st.AutogradError):
+        (x * 2).requires_grad = False
+    assert (x * 2).grad is None
+
+
+def test_requires_grad_methods():
+    x = st.ones((2,))
+    assert x.requires_grad_() is x
+    assert x.requires_grad
+
+
+def test_grad_assignment_is_checked():
+    x = st.ones((2, 3), requires_grad=True)
+    for wrong in (st.ones((3, 2)), st.ones((2, 3), dtype=st.float64)):
+        with pytest.raises(st.Error):
+            x.grad = wrong
+    x.grad = st.ones((2, 3))
+    assert x.grad.sum().item() == 6
+
+
+def test_backward_from_a_leaf():
+    x = leaf(2)
+    x.backward()
+    assert x.grad.item() == 1
+
+
+def test_gradients_of_views_flow_to_the_base():
+    x = leaf(*range(12))
+    y = x.reshape(3, 4)
+    (y[1] * 2 + y[:, 1].sum()).sum().backward()
+    expected = np.zeros((3, 4))
+    expected[1] += 2
+    expected[:, 1] += 4
+    np.testing.assert_array_equal(x.grad.numpy(), expected.reshape(-1))
+
+
+def test_max_gradient_goes_to_the_first():
+    x = leaf(1, 3, 3, 2)
+    x.max().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0, 1, 0, 0])
+
+
+def test_repeated_rows_add_up():
+    x = leaf(1, 2, 3)
+    x[st.tensor([0, 2, 0, 0])].sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3, 0, 1])
+
+
+def test_backward_in_threads():
+    """Independent tapes in several threads, and one leaf shared by all."""
+    shared = st.ones((100,), dtype=st.float64, requires_grad=True)
+    errors = []
+
+    def work():
+        try:
+            for _ in range(50):
+                x = st.ones((100,), dtype=st.float64, requires_grad=True)
+                (x * shared * 2).sum().backward()
+                assert (x.grad.numpy() == 2).all()
+        except BaseException as error:  # reported by the main thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not errors
+    assert (shared.grad.numpy() == 4 * 50 * 2).all()

@@ -1,0 +1,461 @@
+"""Every class of bad input: the exception, what its message says, and that nothing changed."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import striate as st
+import striate.nn.functional as F
+from striate import nn, optim
+
+BUILTIN = {
+    st.ArgumentError: ValueError,
+    st.ShapeError: ValueError,
+    st.FormatError: ValueError,
+    st.DTypeError: TypeError,
+    st.DeviceError: RuntimeError,
+    st.AutogradError: RuntimeError,
+    st.OutOfMemoryError: MemoryError,
+    st.IndexError: IndexError,
+}
+
+
+@pytest.mark.parametrize("error, builtin", BUILTIN.items(), ids=lambda e: e.__name__)
+def test_hierarchy(error, builtin):
+    assert issubclass(error, st.Error)
+    assert issubclass(error, builtin)
+
+
+def rejects(error, call, *fragments):
+    """`call` raises `error`, one line naming every fragment, and the generator did not move."""
+    state = st.get_rng_state()
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message.strip()
+    for fragment in fragments:
+        assert fragment in message, f"{fragment!r} is not in {message!r}"
+    assert st.get_rng_state() == state
+
+
+def z(*shape, dtype=None):
+    return st.zeros(shape, dtype=dtype or st.float32)
+
+
+def labels(*values):
+    return st.tensor(np.array(values, np.int64))
+
+
+NAN = float("nan")
+IMAGE, WEIGHT = (1, 3, 8, 8), (6, 3, 3, 3)
+
+
+def conv(x=IMAGE, w=WEIGHT, b=None, **options):
+    return lambda: F.conv2d(z(*x), z(*w), None if b is None else z(*b), **options)
+
+
+def pool(kind, x, *args, **options):
+    return lambda: getattr(F, kind)(z(*x), *args, **options)
+
+
+def bn(shape=(4, 3), c=3, **options):
+    options = {"training": True, **options}
+    return lambda: F.batch_norm(z(*shape), z(c), st.ones((c,)), z(c), z(c), **options)
+
+
+def entropy(shape, *target, **options):
+    return lambda: F.cross_entropy(z(*shape), labels(*target), **options)
+
+
+# (name, exception, call, what the message must contain)
+ROWS = [
+    # Creation
+    ("zeros-negative", st.ShapeError, lambda: z(2, -1), ["(2, -1)"]),
+    ("empty-overflow", st.ShapeError, lambda: st.empty((2**40, 2**40)), [str(2**40)]),
+    ("empty-byte-overflow", st.ShapeError, lambda: st.empty((2**61,)), [str(2**61)]),
+    ("empty-nine-dimensions", st.ShapeError, lambda: st.empty((1,) * 9), ["8"]),
+    ("empty-too-big", st.OutOfMemoryError, lambda: st.empty((2**46,)), [str(2**48)]),
+    ("arange-zero-step", st.ArgumentError, lambda: st.arange(0, 5, 0), ["arange", "0"]),
+    ("device-unknown", st.DeviceError, lambda: st.zeros((2,), device="tpu"), ["tpu"]),
+    ("seed-negative", (ValueError, TypeError, OverflowError), lambda: st.manual_seed(-1), []),
+    # Convolution
+    ("conv2d-channels", st.ShapeError, conv(w=(6, 4, 5, 5)), ["conv2d", "3", "(6, 4, 5, 5)"]),
+    ("conv2d-rank", st.ShapeError, conv(x=(3, 8)), ["conv2d", "(3, 8)"]),
+    ("conv2d-weight-rank", st.ShapeError, conv(w=(6, 3, 3)), ["conv2d", "(6, 3, 3)"]),
+    ("conv2d-kernel", st.ShapeError, conv(w=(6, 3, 9, 3)), ["conv2d", "9", "8"]),
+    ("conv2d-kernel-padded", st.ShapeError, conv(w=(6, 3, 3, 13), padding=2), ["conv2d", "13"]),
+    (
+        "conv2d-kernel-dilated",
+        st.ShapeError,
+        conv(w=(6, 3, 3, 3), dilation=4),
+        ["conv2d", "4"],
+    ),
+    ("conv2d-stride-0", st.ArgumentError, conv(stride=0), ["conv2d", "stride", "0"]),
+    ("conv2d-stride-negative", st.ArgumentError, conv(stride=(1, -2)), ["conv2d", "stride", "-2"]),
+    ("conv2d-dilation-0", st.ArgumentError, conv(dilation=0), ["conv2d", "dilation", "0"]),
+    ("conv2d-padding", st.ArgumentError, conv(padding=-1), ["conv2d", "padding", "-1"]),
+    ("conv2d-padding-huge", st.ShapeError, conv(padding=2**62), ["conv2d"]),
+    ("conv2d-groups-0", st.ArgumentError, conv(groups=0), ["conv2d", "groups", "0"]),
+    ("conv2d-groups", st.ArgumentError, conv(groups=2), ["conv2d", "groups", "2", "3"]),
+    (
+        "conv2d-groups-outputs",
+        st.ArgumentError,
+        conv(x=(1, 4, 8, 8), w=(5, 2, 3, 3), groups=2),
+        ["conv2d", "groups", "5"],
+    ),
+    ("conv2d-bias", st.ShapeError, conv(b=(5,)), ["conv2d", "bias", "(6)", "(5)"]),
+    ("conv2d-empty-filter", st.ShapeError, conv(w=(6, 3, 0, 3)), ["conv2d", "(6, 3, 0, 3)"]),
+    ("conv2d-no-channels", st.ShapeError, conv(x=(1, 0, 8, 8), w=(6, 0, 3, 3)), ["conv2d"]),
+    ("conv2d-no-outputs", st.ShapeError, conv(w=(0, 3, 3, 3)), ["conv2d", "(0, 3, 3, 3)"]),
+    ("conv1d-rank", st.ShapeError, lambda: F.conv1d(z(1, 3, 8, 8), z(6, 3, 3)), ["conv1d"]),
+    ("conv1d-channels", st.ShapeError, lambda: F.conv1d(z(1, 3, 8), z(6, 2, 3)), ["conv1d"]),
+    ("conv1d-kernel", st.ShapeError, lambda: F.conv1d(z(1, 3, 8), z(6, 3, 9)), ["conv1d", "9"]),
+    (
+        "conv_transpose2d-channels",
+        st.ShapeError,
+        lambda: F.conv_transpose2d(z(1, 3, 8, 8), z(4, 3, 3, 3)),
+        ["conv_transpose2d", "(4, 3, 3, 3)"],
+    ),
+    (
+        "conv_transpose2d-output_padding",
+        st.ArgumentError,
+        lambda: F.conv_transpose2d(z(1, 3, 8, 8), z(3, 3, 3, 3), stride=2, output_padding=2),
+        ["conv_transpose2d", "output_padding", "2"],
+    ),
+    (
+        "conv_transpose2d-shrinks-to-nothing",
+        st.ShapeError,
+        lambda: F.conv_transpose2d(z(1, 3, 1, 1), z(3, 3, 1, 1), padding=1),
+        ["conv_transpose2d"],
+    ),
+    ("linear-features", st.ShapeError, lambda: F.linear(z(2, 3), z(4, 5)), ["linear", "3", "5"]),
+    ("linear-bias", st.ShapeError, lambda: F.linear(z(2, 3), z(4, 3), z(3)), ["linear", "bias"]),
+    ("linear-scalar", st.ShapeError, lambda: F.linear(z(), z(4, 5)), ["linear"]),
+    ("matmul-inner", st.ShapeError, lambda: z(2, 3) @ z(4, 5), ["matmul", "(2, 3)", "(4, 5)"]),
+    ("matmul-scalar", st.ShapeError, lambda: z() @ z(4, 5), ["matmul"]),
+    ("matmul-batch", st.ShapeError, lambda: z(2, 3, 4) @ z(3, 4, 5), ["matmul", "(2, 3, 4)"]),
+    # Pooling
+    ("max_pool2d-rank", st.ShapeError, pool("max_pool2d", (3, 8), 2), ["max_pool2d", "(3, 8)"]),
+    ("max_pool2d-kernel", st.ShapeError, pool("max_pool2d", IMAGE, 9), ["max_pool2d", "9"]),
+    ("max_pool2d-kernel-0", st.ArgumentError, pool("max_pool2d", IMAGE, 0), ["max_pool2d", "0"]),
+    ("max_pool2d-stride", st.ArgumentError, pool("max_pool2d", IMAGE, 2, 0), ["stride", "0"]),
+    ("max_pool2d-padding", st.ArgumentError, pool("max_pool2d", IMAGE, 3, 1, 2), ["padding", "2"]),
+    ("max_pool2d-minus", st.ArgumentError, pool("max_pool2d", IMAGE, 3, 1, -1), ["padding", "-1"]),
+    ("max_pool2d-dilation", st.ArgumentError, pool("max_pool2d", IMAGE, 2, 1, 0, 0), ["dilation"]),
+    ("max_pool1d-rank", st.ShapeError, pool("max_pool1d", (2, 3, 4, 4), 2), ["max_pool1d"]),
+    ("avg_pool2d-padding", st.ArgumentError, pool("avg_pool2d", IMAGE, 2, 2, 2), ["avg_pool2d"]),
+    ("avg_pool2d-kernel", st.ShapeError, pool("avg_pool2d", IMAGE, 9), ["avg_pool2d", "9"]),
+    (
+        "adaptive_avg_pool2d-0",
+        st.ArgumentError,
+        pool("adaptive_avg_pool2d", IMAGE, 0),
+        ["adaptive_avg_pool2d", "0"],
+    ),
+    (
+        "adaptive_avg_pool2d-empty",
+        st.ShapeError,
+        pool("adaptive_avg_pool2d", (1, 3, 0, 4), 1),
+        ["adaptive_avg_pool2d"],
+    ),
+    # Normalisation and dropout
+    ("bn-one-value", st.ShapeError, bn((1, 3)), ["batch_norm", "(1, 3)"]),
+    ("bn-one-pixel", st.ShapeError, bn((1, 3, 1, 1)), ["batch_norm", "(1, 3, 1, 1)"]),
+    ("bn-rank", st.ShapeError, bn((3,)), ["batch_norm", "(3)"]),
+    ("bn-channels", st.ShapeError, bn((4, 5)), ["batch_norm", "5", "(3)"]),
+    ("bn-momentum", st.ArgumentError, bn(momentum=1.5), ["batch_norm", "momentum", "1.5"]),
+    ("bn-momentum-nan", st.ArgumentError, bn(momentum=NAN), ["batch_norm", "momentum", "nan"]),
+    ("bn-eps", st.ArgumentError, bn(eps=-1.0), ["batch_norm", "eps", "-1"]),
+    ("bn-eps-nan", st.ArgumentError, bn(eps=NAN), ["batch_norm", "eps", "nan"]),
+    (
+        "bn-eval-without-statistics",
+        st.ArgumentError,
+        lambda: F.batch_norm(z(4, 3), None, None, training=False),
+        ["batch_norm", "running"],
+    ),
+    ("dropout-high", st.ArgumentError, lambda: F.dropout(z(3), 1.5), ["dropout", "1.5"]),
+    ("dropout-low", st.ArgumentError, lambda: F.dropout(z(3), -0.1), ["dropout", "-0.1"]),
+    ("dropout-nan", st.ArgumentError, lambda: F.dropout(z(3), NAN), ["dropout", "nan"]),
+    ("dropout-eval", st.ArgumentError, lambda: F.dropout(z(3), 2.0, False), ["dropout", "2"]),
+    ("lrn-size", st.ArgumentError, lambda: F.local_response_norm(z(1, 3, 2, 2), 0), ["size", "0"]),
+    ("lrn-rank", st.ShapeError, lambda: F.local_response_norm(z(3), 2), ["local_response_norm"]),
+    ("softmax-dim", st.IndexError, lambda: F.softmax(z(2, 3), 2), ["softmax", "2"]),
+    # Losses
+    ("label-high", st.IndexError, entropy((2, 3), 0, 3), ["cross_entropy", "3"]),
+    ("label-low", st.IndexError, entropy((2, 3), -1, 0), ["cross_entropy", "-1"]),
+    ("label-count", st.ShapeError, entropy((2, 3), 0, 1, 2), ["cross_entropy", "(2", "(3)"]),
+    ("label-smoothing", st.ArgumentError, entropy((1, 3), 0, label_smoothing=1.5), ["1.5"]),
+    ("loss-reduction", st.ArgumentError, entropy((1, 3), 0, reduction="avg"), ["avg"]),
+    (
+        "label-dtype",
+        st.DTypeError,
+        lambda: F.cross_entropy(z(2, 3), z(2)),
+        ["cross_entropy", "int64", "float32"],
+    ),
+    ("nll-label", st.IndexError, lambda: F.nll_loss(z(1, 3), labels(7)), ["nll_loss", "7"]),
+    ("mse-shape", st.ShapeError, lambda: F.mse_loss(z(2, 3), z(3, 2)), ["mse_loss"]),
+    # Shaping and indexing
+    ("reshape", st.ShapeError, lambda: z(2, 3).reshape(4, 2), ["reshape", "(2, 3)", "(4, 2)"]),
+    ("reshape-two", st.ShapeError, lambda: z(2, 3).reshape(-1, -1), ["reshape", "-1"]),
+    ("reshape-infer", st.ShapeError, lambda: z(2, 3).reshape(4, -1), ["reshape", "(2, 3)"]),
+    ("permute", (st.ShapeError, st.ArgumentError), lambda: z(2, 3).permute(0, 0), ["permute"]),
+    ("transpose", st.IndexError, lambda: z(2, 3).transpose(0, 2), ["transpose", "2"]),
+    ("expand", st.ShapeError, lambda: z(2, 3).expand(4, 3), ["expand", "(2, 3)", "(4, 3)"]),
+    ("cat-shapes", st.ShapeError, lambda: st.cat([z(2, 3), z(2, 4)], 0), ["cat", "(2, 4)"]),
+    ("cat-nothing", st.ArgumentError, lambda: st.cat([]), ["cat"]),
+    ("cat-dim", st.IndexError, lambda: st.cat([z(2), z(2)], 1), ["cat", "1"]),
+    ("pad-pairs", st.ArgumentError, lambda: F.pad(z(2, 3), (1, 2, 3)), ["pad", "3"]),
+    ("index-high", st.IndexError, lambda: z(2, 3)[2], ["2"]),
+    ("index-low", st.IndexError, lambda: z(2, 3)[-3], ["-3"]),
+    ("index-many", (st.IndexError, st.ShapeError), lambda: z(2, 3)[0, 0, 0], []),
+    ("index-rows", st.IndexError, lambda: z(2, 3)[labels(0, 5)], ["5"]),
+    ("slice-negative-step", (st.ArgumentError, ValueError), lambda: z(4)[::-1], ["step"]),
+    ("broadcast", st.ShapeError, lambda: z(2, 3) + z(2, 4), ["add", "(2, 3)", "(2, 4)"]),
+    ("max-empty", (st.ShapeError, st.ArgumentError), lambda: z(0).max(), ["max"]),
+    ("argmax-empty", (st.ShapeError, st.ArgumentError), lambda: z(2, 0).argmax(1), ["argmax"]),
+    ("sum-dim", st.IndexError, lambda: z(2, 3).sum(2), ["sum", "2"]),
+    ("item", st.ShapeError, lambda: z(2).item(), ["item", "(2)"]),
+    # Types
+    ("mixed", st.DTypeError, lambda: z(2) + z(2, dtype=st.float64), ["add", "float32", "float64"]),
+    (
+        "conv2d-mixed",
+        st.DTypeError,
+        lambda: F.conv2d(z(*IMAGE), z(*WEIGHT, dtype=st.float64)),
+        ["conv2d", "float32", "float64"],
+    ),
+    (
+        "conv2d-int",
+        st.DTypeError,
+        lambda: F.conv2d(z(*IMAGE, dtype=st.int64), z(*WEIGHT, dtype=st.int64)),
+        ["conv2d", "int64"],
+    ),
+    ("exp-int", st.DTypeError, lambda: z(2, dtype=st.int64).exp(), ["exp", "int64"]),
+    ("object", st.DTypeError, lambda: st.tensor(np.array([1, None])), ["object"]),
+    ("big-endian", st.DTypeError, lambda: st.tensor(np.zeros(3, ">f4")), [">f4"]),
+    ("complex", st.DTypeError, lambda: st.tensor(np.zeros(3, np.complex64)), ["complex64"]),
+    ("strings", st.DTypeError, lambda: st.tensor(np.array(["a"])), []),
+    ("dtype-name", st.DTypeError, lambda: st.zeros((2,), dtype="float8"), ["float8"]),
+    ("ragged", ValueError, lambda: st.tensor([[1.0, 2.0], [3.0]]), []),
+    ("int-grad", st.DTypeError, lambda: st.tensor([1, 2], requires_grad=True), ["int64"]),
+    # The tape
+    ("backward-shape", st.ShapeError, lambda: grad(z(2, 3)).exp().backward(z(3, 2)), ["(3, 2)"]),
+    ("backward-many", st.ShapeError, lambda: grad(z(2, 3)).exp().backward(), ["(2, 3)"]),
+    ("backward-no-graph", st.AutogradError, lambda: z(1).backward(), ["backward"]),
+    # Runtime
+    ("threads-0", st.ArgumentError, lambda: st.set_num_threads(0), ["0"]),
+    ("threads-many", st.ArgumentError, lambda: st.set_num_threads(5000), ["5000"]),
+    # Layers and optimizers
+    ("Conv2d-groups", st.ArgumentError, lambda: nn.Conv2d(3, 6, 3, groups=2), ["groups", "2"]),
+    ("Conv2d-kernel", st.ArgumentError, lambda: nn.Conv2d(3, 6, 0), ["kernel_size", "0"]),
+    ("Dropout-p", st.ArgumentError, lambda: nn.Dropout(1.1), ["1.1"]),
+]
+
+
+def grad(x):
+    x.requires_grad = True
+    return x
+
+
+@pytest.mark.parametrize("error, call, fragments", [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+def test_rejected(error, call, fragments):
+    rejects(error, call, *fragments)
+
+
+def optimizer_rows():
+    for name, make, bad in (
+        ("SGD", optim.SGD, {"lr": -1.0, "momentum": -0.1, "weight_decay": -1.0}),
+        ("Adam", optim.Adam, {"lr": -1.0, "eps": -1.0, "betas": (1.0, 0.9), "weight_decay": -1.0}),
+        ("AdamW", optim.AdamW, {"lr": NAN, "eps": NAN, "betas": (0.9, NAN), "weight_decay": NAN}),
+    ):
+        for key, value in bad.items():
+            yield pytest.param(make, {"lr": 0.1, **{key: value}}, id=f"{name}-{key}")
+    yield pytest.param(optim.SGD, {"lr": float("inf")}, id="SGD-infinite-lr")
+    yield pytest.param(optim.SGD, {"lr": 0.1, "nesterov": True}, id="SGD-nesterov-alone")
+
+
+@pytest.mark.parametrize("make, options", optimizer_rows())
+def test_optimizer_options(make, options):
+    rejects(st.ArgumentError, lambda: make([grad(z(2))], **options), make.__name__.lower())
+
+
+def test_optimizer_without_parameters():
+    rejects(st.ArgumentError, lambda: optim.SGD([], lr=0.1))
+
+
+def test_out_of_memory_leaves_room_for_the_next_call():
+    big = lambda: st.empty((2**45,), dtype=st.float64)  # noqa: E731
+    for _ in range(3):
+        rejects(st.OutOfMemoryError, big, str(2**48))
+        assert (st.ones((1000,)) + 1).sum().item() == 2000
+
+
+def state(model, optimizer=None):
+    """Everything that a failing call must leave alone, as bytes."""
+    tensors = dict(model.state_dict())
+    bits = {name: t.numpy().tobytes() for name, t in tensors.items()}
+    bits |= {
+        f"grad {name}": None if p.grad is None else p.grad.numpy().tobytes()
+        for name, p in model.named_parameters()
+    }
+    bits["rng"] = st.get_rng_state()
+    if optimizer is not None:
+        bits["optimizer"] = {
+            i: {k: v.numpy().tobytes() if isinstance(v, st.Tensor) else v for k, v in s.items()}
+            for i, s in optimizer.state_dict()["state"].items()
+        }
+    return bits
+
+
+def network():
+    st.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
+        nn.Linear(4 * 36, 10),
+    )  # fmt: skip
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    F.cross_entropy(model(st.rand((4, 1, 8, 8))), labels(0, 1, 2, 3)).backward()
+    optimizer.step()
+    return model, optimizer
+
+
+@pytest.mark.parametrize(
+    "error, call",
+    [
+        (st.ShapeError, lambda m, o: m[0](z(4, 3, 8, 8))),
+        (st.ShapeError, lambda m, o: m[0:2](z(4, 1, 2, 2))),
+        (st.ShapeError, lambda m, o: m[1](z(4, 5, 6, 6))),
+        (st.ShapeError, lambda m, o: m[1](z(1, 4, 1, 1))),
+        (st.DTypeError, lambda m, o: m(z(4, 1, 8, 8, dtype=st.float64))),
+        (st.ShapeError, lambda m, o: m.load_state_dict({"0.weight": z(4, 1, 5, 5)})),
+        (st.ArgumentError, lambda m, o: F.dropout(m[0].weight, 7.0)),
+        (st.IndexError, lambda m, o: F.cross_entropy(m[5].weight, labels(*([200] * 10)))),
+    ],
+    ids=["channels", "kernel", "bn-channels", "bn-one", "dtype", "state", "dropout", "label"],
+)
+def test_state_is_unchanged(error, call):
+    model, optimizer = network()
+    before = state(model, optimizer)
+    with pytest.raises((error, st.Error)):
+        call(model, optimizer)
+    assert state(model, optimizer) == before
+    assert model(st.rand((4, 1, 8, 8))).shape == (4, 10)
+
+
+def test_failing_backward_changes_no_grad():
+    """The last saved tensor that backward reaches was edited: no leaf may have been touched."""
+    model, optimizer = network()
+    x = st.rand((4, 1, 8, 8))
+    before = state(model, optimizer)
+    with st.no_grad():
+        rng = st.get_rng_state()
+    early = model[0].weight * 2
+    late = F.conv2d(x, early).sum() + (model[5].weight * model[5].weight).sum()
+    with st.no_grad():
+        x.mul_(2)  # conv2d saved it for the weight's gradient
+    with pytest.raises(st.AutogradError, match="conv2d"):
+        late.backward()
+    st.set_rng_state(rng)
+    with st.no_grad():
+        x.mul_(0.5)
+    after = state(model, optimizer)
+    assert {k: v for k, v in after.items() if k != "rng"} == {
+        k: v for k, v in before.items() if k != "rng"
+    }
+
+
+def test_failing_step_changes_no_weight():
+    model, optimizer = network()
+    optimizer.param_groups[0]["lr"] = NAN
+    before = state(model, optimizer)
+    with pytest.raises(st.ArgumentError, match=re.compile("lr", re.IGNORECASE)):
+        optimizer.step()
+    assert state(model, optimizer) == before
+
+
+def test_layer_path_is_named():
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(10, 3))
+    rejects(st.ShapeError, lambda: model(z(2, 3, 8, 8)), "conv2d", "0.0")
+    rejects(st.ShapeError, lambda: model(z(2, 1, 8, 8)), "linear", "2")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: a[::2],
+        lambda a: a[::-1],
+        lambda a: a[:, ::-3],
+        lambda a: a.T,
+        lambda a: np.asfortranarray(a),
+        lambda a: np.broadcast_to(a[:1], a.shape),
+        lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),  # read-only
+        lambda a: np.frombuffer(b"x" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),
+        lambda a: a[0:0],
+        lambda a: a[0, 0],
+    ],
+    ids=["strided", "negative", "negative-2", "transposed", "fortran", "broadcast", "read-only",
+         "misaligned", "empty", "scalar"],
+)  # fmt: skip
+def test_awkward_arrays_are_copied(make):
+    a = make(np.arange(24, dtype=np.float32).reshape(4, 6))
+    t = st.tensor(a)
+    np.testing.assert_array_equal(t.numpy(), a)
+    with st.no_grad():
+        t.fill_(-1)
+    assert not np.any(np.asarray(a) == -1)
+
+
+@pytest.mark.parametrize("op", ["conv2d", "linear", "pool", "bn", "loss-sum", "relu"])
+def test_empty_batch(op):
+    """N = 0 gives an empty result and gradients of zero."""
+    w = {"conv2d": (6, 3, 3, 3), "linear": (6, 3)}.get(op, (3,))
+    weight = st.tensor(np.ones(w, np.float32), requires_grad=True)
+    x = st.tensor(np.zeros((0, 3) if op == "linear" else (0, 3, 8, 8), np.float32))
+    x.requires_grad = True
+    call = {
+        "conv2d": lambda: F.conv2d(x, weight, padding=1),
+        "linear": lambda: F.linear(x, weight),
+        "pool": lambda: F.max_pool2d(x, 2) * weight.reshape(1, 3, 1, 1),
+        "bn": lambda: F.batch_norm(x, z(3), st.ones((3,)), weight, z(3), training=False),
+        "loss-sum": lambda: (
+            F.cross_entropy(x, st.zeros((0, 8, 8), dtype=st.int64), reduction="sum")
+            + weight.sum() * 0
+        ),
+        "relu": lambda: F.relu(x) * weight.reshape(1, 3, 1, 1),
+    }[op]
+    y = call()
+    assert op == "loss-sum" or y.shape[0] == 0
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    np.testing.assert_array_equal(weight.grad.numpy(), np.zeros(w))
+
+
+def test_nan_and_ties():
+    x = np.array([[[[np.nan, 1.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]]], np.float32)
+    t = st.tensor(x, requires_grad=True)
+    y = F.max_pool2d(t, 2)
+    np.testing.assert_array_equal(y.detach().numpy().reshape(-1), [np.nan, 2.0])
+    y.backward(st.ones(y.shape))
+    np.testing.assert_array_equal(t.grad.numpy().reshape(2, 4), [[1, 0, 1, 0], [0, 0, 0, 0]])
+    low = st.tensor(np.full((1, 1, 2, 2), -np.inf, np.float32), requires_grad=True)
+    y = F.max_pool2d(low, 2)
+    assert y.item() == -np.inf
+    y.backward(st.ones(y.shape))
+    np.testing.assert_array_equal(low.grad.numpy().reshape(-1), [1, 0, 0, 0])
+    r = st.tensor(np.array([np.nan, 0.0, -0.0, 1.0], np.float32), requires_grad=True)
+    y = F.relu(r)
+    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, 0, 0, 1])
+    y.backward(st.ones((4,)))
+    np.testing.assert_array_equal(r.grad.numpy()[1:], [0, 0, 1])
+    values, indices = st.tensor([[1.0, np.nan, np.nan], [2.0, 2.0, 1.0]]).max(1)
+    np.testing.assert_array_equal(values.numpy(), [np.nan, 2.0])
+    np.testing.assert_array_equal(indices.numpy(), [1, 0])
+
+
+def test_denormals_survive():
+    """Import and kernels leave the caller's rounding and denormals alone."""
+    tiny = np.float32(1e-42)
+    a = st.rand((300, 300))
+    (a @ a).sum().item()
+    assert np.float32(tiny * np.float32(1)) == tiny
+    assert np.float64(5e-324) * 1 != 0

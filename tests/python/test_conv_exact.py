@@ -1,0 +1,318 @@
+"""Convolution and matrix products against the references in NumPy.
+
+1. Integer data with S = sum |x||w| < 2^24 comes out bitwise right: any indexing bug shows.
+2. Normal data stays within |y - y64| <= K u S, u = 2^-24, K the length of the reduction.
+3. The relative L2 error stays below 1e-6.
+test_isa.py runs this file once more on each of the other instruction sets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import reference as ref
+import striate as st
+import striate.nn.functional as F
+
+U = 2.0**-24
+L2_GATE = 1e-6
+
+
+@dataclass(frozen=True)
+class Conv:
+    x: tuple[int, int, int, int]
+    w: tuple[int, int, int, int]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = ",".join(f"{k}={v}" for k, v in self.options.items())
+        return f"{self.x}*{self.w},{options}".replace(" ", "")
+
+    def output_shape(self):
+        sizes = [
+            ref.conv_size(
+                self.x[2 + d],
+                self.w[2 + d],
+                *(ref.pair(self.options.get(k, v))[d] for k, v in DEFAULTS),
+            )
+            for d in range(2)
+        ]
+        return (self.x[0], self.w[0], *sizes)
+
+
+DEFAULTS = (("stride", 1), ("padding", 0), ("dilation", 1))
+
+HAND_PICKED = [
+    Conv((1, 1, 1, 1), (1, 1, 1, 1)),
+    Conv((3, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}),  # LeNet-5
+    Conv((3, 6, 14, 14), (16, 6, 5, 5)),
+    Conv((3, 16, 5, 5), (120, 16, 5, 5)),
+    Conv((1, 3, 63, 63), (64, 3, 11, 11), {"stride": 4, "padding": 2}),  # AlexNet's stem
+    Conv((1, 3, 41, 39), (64, 3, 7, 7), {"stride": 2, "padding": 3}),  # ResNet's stem
+    Conv((1, 64, 14, 14), (64, 64, 3, 3), {"padding": 1}),
+    Conv((1, 128, 7, 7), (256, 128, 1, 1), {"stride": 2}),
+    Conv((1, 256, 7, 7), (64, 256, 1, 1)),
+    Conv((3, 33, 9, 9), (33, 1, 3, 3), {"padding": 1, "groups": 33}),  # depthwise
+    Conv((1, 32, 9, 9), (64, 1, 3, 3), {"padding": 1, "groups": 32, "stride": 2}),
+    Conv((1, 300, 3, 3), (300, 300, 1, 1)),
+    Conv((1, 300, 4, 3), (17, 300, 3, 2), {"padding": 1}),
+    Conv((0, 3, 8, 8), (4, 3, 3, 3), {"padding": 1}),  # an empty batch
+    Conv((0, 4, 8, 8), (4, 2, 1, 1), {"groups": 2}),
+    Conv((1, 2, 300, 1), (3, 2, 11, 1), {"stride": (3, 1)}),
+    Conv((1, 2, 1, 300), (3, 2, 1, 11), {"stride": (1, 2), "padding": (0, 5)}),
+    Conv((1, 2, 3, 3), (2, 2, 3, 3), {"padding": 5}),  # whole windows of padding
+    Conv((1, 2, 20, 19), (2, 2, 2, 2), {"stride": 4}),  # rows that no window reads
+    Conv((2, 5, 13, 12), (7, 5, 3, 3), {"dilation": (3, 2), "padding": (3, 2)}),
+]
+
+
+def random_convs(count: int, seed: int) -> list[Conv]:
+    rng = np.random.default_rng(seed)
+
+    def pick(*values: int) -> int:
+        return int(rng.choice(values))
+
+    convs: list[Conv] = []
+    while len(convs) < count:
+        kh, kw = int(rng.integers(1, 12)), int(rng.integers(1, 12))
+        if rng.random() < 0.6:
+            kh, kw = pick(1, 2, 3), pick(1, 2, 3, 5)
+        groups = pick(1, 1, 1, 2, 3, 8)
+        c = groups * pick(1, 2, 3, 5, 8, 16, 17, 31, 67, 128)
+        o = groups * pick(1, 2, 3, 7, 15, 16, 33, 48, 65)
+        options = {
+            "stride": (pick(1, 1, 2, 3, 4), pick(1, 1, 2, 3, 4)),
+            "padding": (int(rng.integers(0, kh + 1)), int(rng.integers(0, kw + 1))),
+            "dilation": (pick(1, 1, 2, 3), pick(1, 1, 2, 3)),
+            "groups": groups,
+        }
+        conv = Conv(
+            (pick(1, 1, 3), c, int(rng.integers(1, 24)), int(rng.integers(1, 24))),
+            (o, c // groups, kh, kw),
+            options,
+        )
+        shape = conv.output_shape()
+        work = np.prod(shape) * c // groups * kh * kw
+        if min(shape[2:]) >= 1 and work < 2e7:
+            convs.append(conv)
+    return convs
+
+
+CONVS = HAND_PICKED + random_convs(70, seed=2024)
+each_conv = pytest.mark.parametrize("conv", CONVS, ids=str)
+
+
+def integers(rng, shape, dtype=np.float32, high=8):
+    """Whole numbers in [-high, high]: with K < 2^17 taps every partial sum is exact in float32."""
+    return rng.integers(-high, high + 1, shape).astype(dtype)
+
+
+def data(conv: Conv, make):
+    rng = np.random.default_rng(conv.x[1] * 1000 + conv.w[0])
+    return (
+        make(rng, conv.x),
+        make(rng, conv.w),
+        make(rng, (conv.w[0],)),
+        make(rng, conv.output_shape()),
+    )
+
+
+def run(conv: Conv, x, w, b, gy):
+    tensors = [st.tensor(a, requires_grad=True) for a in (x, w, b)]
+    y = F.conv2d(*tensors, **conv.options)
+    y.backward(st.tensor(gy))
+    return y.detach().numpy(), *(t.grad.numpy() for t in tensors)
+
+
+def expected(conv: Conv, x, w, b, gy):
+    return (
+        ref.conv2d(x, w, b, **conv.options),
+        ref.conv2d_input_grad(gy, w, conv.x, **conv.options),
+        ref.conv2d_weight_grad(gy, x, conv.w, **conv.options),
+        gy.astype(np.float64).sum((0, 2, 3)),
+    )
+
+
+NAMES = ("output", "input gradient", "weight gradient", "bias gradient")
+
+
+@each_conv
+def test_conv2d_integers(conv):
+    arrays = data(conv, integers)
+    for name, got, want in zip(NAMES, run(conv, *arrays), expected(conv, *arrays), strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, want, err_msg=name)
+
+
+@pytest.mark.parametrize("conv", CONVS[::3], ids=str)
+def test_conv2d_integers_float64(conv):
+    arrays = data(conv, lambda rng, shape: integers(rng, shape, np.float64, 1 << 15))
+    for name, got, want in zip(NAMES, run(conv, *arrays), expected(conv, *arrays), strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=name)
+
+
+@each_conv
+def test_conv2d_error_bound(conv):
+    arrays = data(conv, lambda rng, shape: rng.standard_normal(shape).astype(np.float32))
+    got = run(conv, *arrays)
+    want = expected(conv, *arrays)
+    sums = expected(conv, *(np.abs(a) for a in arrays))
+    n, _, oh, ow = conv.output_shape()
+    taps = conv.w[2] * conv.w[3]
+    lengths = (
+        conv.w[1] * taps + 1,
+        conv.w[0] // conv.options.get("groups", 1) * taps,
+        n * oh * ow,
+        n * oh * ow,
+    )
+    for name, y, y64, s, k in zip(NAMES, got, want, sums, lengths, strict=True):
+        assert np.all(np.abs(y - y64) <= k * U * s), name
+        assert np.linalg.norm(y - y64) <= L2_GATE * np.linalg.norm(y64), name
+
+
+@pytest.mark.parametrize("conv", HAND_PICKED, ids=str)
+def test_conv2d_reads_nothing_outside(conv):
+    """Operands sit between NaNs: one element read past an edge would poison an output."""
+    x, w, b, gy = data(conv, integers)
+
+    def embed(a):
+        padded = np.full([s + 2 for s in a.shape], np.nan, np.float32)
+        inner = tuple(slice(1, -1) for _ in a.shape)
+        padded[inner] = a
+        leaf = st.tensor(padded, requires_grad=True)
+        return leaf, leaf[inner]
+
+    (lx, tx), (lw, tw), (lb, tb), (_, tgy) = (embed(a) for a in (x, w, b, gy))
+    y = F.conv2d(tx, tw, tb, **conv.options)
+    y.backward(tgy.detach())
+    inner = slice(1, -1)
+    got = (
+        y.detach().numpy(),
+        lx.grad.numpy()[inner, inner, inner, inner],
+        lw.grad.numpy()[inner, inner, inner, inner],
+        lb.grad.numpy()[inner],
+    )
+    for name, a, e in zip(NAMES, got, expected(conv, x, w, b, gy), strict=True):
+        np.testing.assert_array_equal(a, e, err_msg=name)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(
+    "k, stride, padding, dilation", [(1, 1, 0, 1), (3, 2, 1, 2), (11, 4, 5, 1)]
+)
+@pytest.mark.parametrize("n, c, length", [(0, 3, 40), (1, 3, 41), (3, 66, 300)])
+def test_conv1d_integers(n, c, length, k, stride, padding, dilation, groups):
+    rng = np.random.default_rng(k)
+    options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    flat = dict(stride=(1, stride), padding=(0, padding), dilation=(1, dilation), groups=groups)
+    x, w, b = (integers(rng, s) for s in ((n, c, length), (6, c // groups, k), (6,)))
+    tensors = [st.tensor(a, requires_grad=True) for a in (x, w, b)]
+    y = F.conv1d(*tensors, **options)
+    gy = integers(rng, tuple(y.shape))
+    y.backward(st.tensor(gy))
+    x4, w4, gy4 = x[:, :, None], w[:, :, None], gy[:, :, None]
+    want = (
+        ref.conv2d(x4, w4, b, **flat)[:, :, 0],
+        ref.conv2d_input_grad(gy4, w4, x4.shape, **flat)[:, :, 0],
+        ref.conv2d_weight_grad(gy4, x4, w4.shape, **flat)[:, :, 0],
+        gy.astype(np.float64).sum((0, 2)),
+    )
+    got = (y.detach(), *(t.grad for t in tensors))
+    for name, a, e in zip(NAMES, got, want, strict=True):
+        np.testing.assert_array_equal(a.numpy(), e, err_msg=name)
+
+
+TRANSPOSED = [
+    ((1, 1, 1, 1), (1, 1, 1, 1), {}),
+    ((3, 5, 4, 7), (5, 3, 3, 2), {}),
+    ((1, 64, 7, 7), (64, 32, 2, 2), {"stride": 2}),
+    ((1, 17, 5, 6), (17, 9, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ((3, 6, 5, 5), (6, 4, 5, 3), {"stride": (3, 2), "padding": (2, 1), "groups": 2}),
+    ((1, 8, 6, 5), (8, 1, 4, 4), {"stride": 4, "groups": 8, "output_padding": (3, 2)}),
+    ((1, 4, 5, 5), (4, 7, 3, 3), {"dilation": (2, 3), "padding": 2}),
+    ((0, 4, 5, 5), (4, 7, 3, 3), {"padding": 1}),
+    ((1, 3, 9, 8), (3, 65, 11, 11), {"stride": 4, "padding": 5}),
+]
+
+
+@pytest.mark.parametrize("x_shape, w_shape, options", TRANSPOSED)
+def test_conv_transpose2d_integers(x_shape, w_shape, options):
+    rng = np.random.default_rng(5)
+    outputs = w_shape[1] * options.get("groups", 1)
+    x, w, b = (integers(rng, s) for s in (x_shape, w_shape, (outputs,)))
+    tensors = [st.tensor(a, requires_grad=True) for a in (x, w, b)]
+    y = F.conv_transpose2d(*tensors, **options)
+    gy = integers(rng, tuple(y.shape))
+    y.backward(st.tensor(gy))
+    conv = {k: v for k, v in options.items() if k != "output_padding"}
+    want = (
+        ref.conv_transpose2d(x, w, b, **options),
+        ref.conv2d(gy, w, **conv),
+        ref.conv2d_weight_grad(x, gy, w_shape, **conv),
+        gy.astype(np.float64).sum((0, 2, 3)),
+    )
+    got = (y.detach(), *(t.grad for t in tensors))
+    for name, a, e in zip(NAMES, got, want, strict=True):
+        np.testing.assert_array_equal(a.numpy(), e, err_msg=name)
+
+
+SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 64, 100, 257, 300)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_linear_and_matmul_integers(seed):
+    rng = np.random.default_rng(seed)
+    rows, k, columns = (int(rng.choice(SIZES)) for _ in range(3))
+    rows = 0 if seed == 0 else rows
+    x, w, b = (integers(rng, s) for s in ((rows, k), (columns, k), (columns,)))
+    gy = integers(rng, (rows, columns))
+    x64, w64, gy64 = (a.astype(np.float64) for a in (x, w, gy))
+    tx, tw, tb = (st.tensor(a, requires_grad=True) for a in (x, w, b))
+    y = F.linear(tx, tw, tb)
+    y.backward(st.tensor(gy))
+    np.testing.assert_array_equal(y.detach().numpy(), x64 @ w64.T + b)
+    np.testing.assert_array_equal(tx.grad.numpy(), gy64 @ w64)
+    np.testing.assert_array_equal(tw.grad.numpy(), gy64.T @ x64)
+    np.testing.assert_array_equal(tb.grad.numpy(), gy64.sum(0))
+    ta, tb = st.tensor(x, requires_grad=True), st.tensor(w.T.copy(), requires_grad=True)
+    z = ta @ tb
+    z.backward(st.tensor(gy))
+    np.testing.assert_array_equal(z.detach().numpy(), x64 @ w64.T)
+    np.testing.assert_array_equal(ta.grad.numpy(), gy64 @ w64)
+    np.testing.assert_array_equal(tb.grad.numpy(), x64.T @ gy64)
+
+
+@pytest.mark.parametrize("n, c", [(1, 1), (3, 19), (2, 64)])
+@pytest.mark.parametrize("k, stride, padding", [(2, 2, 0), (3, 2, 1), (5, 1, 2)])
+def test_pooling_integers(n, c, k, stride, padding):
+    """Ties abound in small integers: values and the first index must both be right."""
+    rng = np.random.default_rng(9)
+    x = integers(rng, (n, c, 13, 11), high=2)
+    t = st.tensor(x, requires_grad=True)
+    y = F.max_pool2d(t, k, stride, padding)
+    want, where = ref.max_pool2d(x, k, stride, padding)
+    np.testing.assert_array_equal(y.detach().numpy(), want)
+    gy = integers(rng, want.shape)
+    y.backward(st.tensor(gy))
+    grad = np.zeros((n, c, 13 * 11))
+    for i, j in np.ndindex(n, c):
+        np.add.at(grad[i, j], where[i, j].reshape(-1), gy[i, j].reshape(-1))
+    np.testing.assert_array_equal(t.grad.numpy(), grad.reshape(x.shape))
+    mean = F.avg_pool2d(st.tensor(x), k, stride, padding).numpy()
+    np.testing.assert_allclose(mean, ref.avg_pool2d(x, k, stride, padding), rtol=1e-6, atol=1e-6)
+
+
+def test_weights_edited_in_place_are_repacked():
+    """Packed weights are cached by version; an optimizer's edit must reach the next call."""
+    rng = np.random.default_rng(3)
+    x, w = integers(rng, (1, 8, 6, 6)), integers(rng, (8, 8, 3, 3))
+    tx, tw = st.tensor(x), st.tensor(w)
+    F.conv2d(tx, tw, padding=1)
+    with st.no_grad():
+        tw.mul_(2)
+    np.testing.assert_array_equal(
+        F.conv2d(tx, tw, padding=1).numpy(), ref.conv2d(x, 2 * w, padding=1)
+    )

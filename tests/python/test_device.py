@@ -1,0 +1,65 @@
+"""Devices: the CPU always, CUDA where it is built and a driver is found, and why not elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import striate as st
+import striate.nn.functional as F
+
+needs_cuda = pytest.mark.skipif(
+    not st.cuda.is_available(), reason=f"no CUDA device: {st.cuda.unavailable_reason()}"
+)
+
+
+def test_build_info_names_the_backends():
+    info = dict(line.split(": ", 1) for line in st.build_info().splitlines())
+    assert any("cpu" in value for value in info.values())
+    assert st.cpu_isa() in {"baseline", "avx2", "avx512"}
+    assert st.__version__.count(".") == 2
+
+
+def test_absent_device_says_why():
+    if st.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    reason = st.cuda.unavailable_reason()
+    assert reason
+    for call in (lambda: st.ones((2,)).to("cuda"), lambda: st.zeros((2,), device="cuda")):
+        with pytest.raises(st.DeviceError) as caught:
+            call()
+        assert reason in str(caught.value)
+    assert st.cuda.device_count() == 0
+    assert (st.ones((2,)) + 1).sum().item() == 4
+
+
+def test_device_names():
+    x = st.ones((2,))
+    assert x.device.type == "cpu" and str(x.device) == "cpu"
+    assert x.to("cpu") is x or x.to("cpu").numpy() is not None
+    for name in ("gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", ""):
+        with pytest.raises(st.DeviceError):
+            x.to(name)
+
+
+@needs_cuda
+def test_cuda_elementwise():
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((33, 65)).astype(np.float32) for _ in range(2))
+    x, y = (st.tensor(v, device="cuda") for v in (a, b))
+    assert x.device.type == "cuda"
+    np.testing.assert_array_equal((x + y).to("cpu").numpy(), a + b)
+    np.testing.assert_array_equal((x * y - 2).to("cpu").numpy(), a * b - np.float32(2))
+    np.testing.assert_array_equal(x.relu().to("cpu").numpy(), np.maximum(a, 0))
+    np.testing.assert_array_equal(x.to("cpu").numpy(), a)
+
+
+@needs_cuda
+def test_cuda_null_entry():
+    with pytest.raises(st.DeviceError, match="^conv2d: not implemented for cuda$"):
+        F.conv2d(st.ones((1, 1, 4, 4), device="cuda"), st.ones((1, 1, 3, 3), device="cuda"))
+
+
+@needs_cuda
+def test_mixed_devices():
+    with pytest.raises(st.DeviceError, match="add"):
+        st.ones((2,)) + st.ones((2,), device="cuda")

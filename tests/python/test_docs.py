@@ -1,0 +1,63 @@
+"""The code in the documentation runs: Python blocks in order, page by page, and the C++ block."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import striate as st
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    if "Digits" in page.read_text() or "digits" in page.read_text():
+        pytest.importorskip("sklearn", reason="the digits come from scikit-learn: extra `data`")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+
+
+def test_cpp_block_runs(tmp_path):
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("needs a C++ compiler")
+    package = Path(st.__file__).parent
+    if not (package / "include").is_dir():
+        pytest.skip("needs the installed headers, which an editable install leaves in the source")
+    (source,) = blocks(ROOT / "README.md", "cpp")
+    (tmp_path / "app.cpp").write_text(source)
+    libraries = package / "lib"
+    subprocess.run(
+        [
+            *(compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers"),
+            *(f"-I{package / 'include'}", str(tmp_path / "app.cpp"), "-o", str(tmp_path / "app")),
+            *(f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-lstriate"),
+        ],
+        check=True,
+    )
+    output = subprocess.run(
+        [tmp_path / "app"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    losses = [float(line.removeprefix("loss ")) for line in output.splitlines()]
+    assert len(losses) == 5
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []

@@ -1,0 +1,52 @@
+"""The exact tests on each instruction set, forced through STRIATE_CPU_ISA in a new process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NEEDS = {
+    "baseline": set(),
+    "avx2": {"avx2", "fma"},
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+}
+
+
+def processor_flags() -> set[str]:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+def run(isa: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "STRIATE_CPU_ISA": isa},
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("isa", NEEDS)
+def test_exact_on(isa):
+    missing = NEEDS[isa] - processor_flags()
+    if missing:
+        pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
+    shown = run(isa, "-c", "import striate; print(striate.cpu_isa())")
+    assert shown.stdout.strip() == isa, shown.stderr
+    result = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "test_conv_exact.py")
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_unknown_instruction_set_is_refused():
+    result = run("sse9", "-c", "import striate as st; st.ones((4, 4)) @ st.ones((4, 4))")
+    assert result.returncode == 1
+    message = result.stderr.strip().splitlines()[-1]
+    assert "STRIATE_CPU_ISA" in message and "sse9" in message

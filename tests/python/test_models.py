@@ -1,0 +1,199 @@
+"""The models: sizes, tables, and published weights that must give the published answers."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import numpy as np
+import pytest
+import striate as st
+from striate import models, nn
+
+# The lecture's table for an input of 1x32x32: layer, output shape, parameters.
+LENET5 = """\
+Conv2d-1 [-1, 6, 28, 28] 156
+ReLU-2 [-1, 6, 28, 28] 0
+MaxPool2d-3 [-1, 6, 14, 14] 0
+Conv2d-4 [-1, 16, 10, 10] 2,416
+ReLU-5 [-1, 16, 10, 10] 0
+MaxPool2d-6 [-1, 16, 5, 5] 0
+Conv2d-7 [-1, 120, 1, 1] 48,120
+ReLU-8 [-1, 120, 1, 1] 0
+Linear-9 [-1, 84] 10,164
+ReLU-10 [-1, 84] 0
+Linear-11 [-1, 10] 850
+LogSoftmax-12 [-1, 10] 0
+"""
+LENET5_SIZES = {
+    "Total params": "61,706",
+    "Trainable params": "61,706",
+    "Non-trainable params": "0",
+    "Input size (MB)": "0.00",
+    "Forward/backward pass size (MB)": "0.11",
+    "Params size (MB)": "0.24",
+    "Estimated Total Size (MB)": "0.35",
+}
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_lenet5_is_the_lectures():
+    st.manual_seed(0)
+    model = models.lenet5()
+    assert parameters(model) == 61_706
+    y = model(st.rand((3, 1, 32, 32)))
+    assert y.shape == (3, 10)
+    np.testing.assert_allclose(np.exp(y.detach().numpy()).sum(1), 1, rtol=1e-5)
+
+
+def test_summary_is_the_lectures_table():
+    text = str(st.summary(models.lenet5(), (1, 32, 32)))
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    for row in LENET5.splitlines():
+        assert row in rows
+    assert sum(row.split(" ")[0].rpartition("-")[2].isdigit() for row in rows if "[" in row) == 12
+    sizes = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    for key, value in LENET5_SIZES.items():
+        assert sizes[key].strip() == value, key
+
+
+def test_summary_leaves_the_model_alone():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5))
+    before = {k: v.numpy().tobytes() for k, v in model.state_dict().items()}
+    state = st.get_rng_state()
+    st.summary(model, (1, 8, 8))
+    assert {k: v.numpy().tobytes() for k, v in model.state_dict().items()} == before
+    assert st.get_rng_state() == state
+    assert model.training and all(m.training for m in model.modules())
+
+
+def test_lenet5_as_published_in_1998():
+    """LeCun, Bottou, Bengio, Haffner, section II.B and table I: trainable parameters by layer are
+    C1 156, S2 12, C3 1,516, S4 32, C5 48,120, F6 10,164; the RBF output has none to train."""
+    model = models.lenet5(original=True)
+    total = 156 + 12 + 1_516 + 32 + 48_120 + 10_164
+    assert parameters(model) in {total, total + 850}  # a linear output layer in place of the RBFs
+    assert model(st.rand((2, 1, 32, 32))).shape == (2, 10)
+
+
+def test_lenet1():
+    """LeCun et al. 1989/1990: 28x28 input, 4 and 12 maps of 5x5, about 2,600 free parameters."""
+    model = models.lenet1()
+    assert model(st.rand((2, 1, 28, 28))).shape == (2, 10)
+    assert 2_500 <= parameters(model) <= 3_300
+
+
+def test_the_seed_fixes_the_weights():
+    def weights(seed):
+        st.manual_seed(seed)
+        return [p.detach().numpy().tobytes() for p in models.lenet5().parameters()]
+
+    assert weights(0) == weights(0) != weights(1)
+
+
+def read_idx(path) -> np.ndarray:
+    raw = gzip.decompress(path.read_bytes())
+    rank = raw[3]
+    shape = np.frombuffer(raw, ">u4", rank, 4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def caffe_lenet(path) -> nn.Module:
+    """Caffe's LeNet: raw float32 in order, with 16 bytes of a reshape before the dense layers."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10),
+    )  # fmt: skip
+    raw, state, offset = path.read_bytes(), {}, 0
+    for name, tensor in model.state_dict().items():
+        if name == "5.weight":
+            offset += 16
+        count = tensor.numel()
+        values = np.frombuffer(raw, "<f4", count, offset).astype(np.float32)
+        state[name] = st.tensor(values.reshape(tensor.shape))
+        offset += 4 * count
+    assert offset == len(raw)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def test_published_lenet_on_mnist(data_dir):
+    """9,894 of 10,000, as a plain NumPy forward pass counts with the same weights."""
+    model = caffe_lenet(data_dir / "lenet" / "lenet.bin")
+    images = read_idx(data_dir / "mnist" / "t10k-images-idx3-ubyte.gz")
+    labels = read_idx(data_dir / "mnist" / "t10k-labels-idx1-ubyte.gz")
+    correct = 0
+    with st.no_grad():
+        for i in range(0, 10_000, 1_000):
+            x = images[i : i + 1_000, None].astype(np.float32) / 256
+            predicted = model(st.tensor(x)).argmax(1).numpy()
+            correct += int((predicted == labels[i : i + 1_000]).sum())
+    assert correct == 9_894
+
+
+def option_a(x: Any, planes: int) -> Any:
+    """The paper's parameter-free shortcut: every second pixel, channels padded with zeros."""
+    quarter = planes // 4
+    padding = (0, 0, 0, 0, quarter, quarter)
+    return nn.functional.pad(x[:, :, ::2, ::2], padding)
+
+
+class CifarBlock(nn.Module):
+    def __init__(self, inputs: int, planes: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.planes, self.shrinks = planes, stride > 1
+
+    def forward(self, x: Any) -> Any:
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+        return (y + (option_a(x, self.planes) if self.shrinks else x)).relu()
+
+
+def test_published_resnet20_on_cifar10(data_dir):
+    """915 of the first 1,000 test images, as a plain NumPy forward pass counts."""
+    image = pytest.importorskip("PIL.Image", reason="the pixels are in a WebP file")
+    weights = np.load(data_dir / "cifar_resnet" / "resnet20-12fca82f.npz")
+    stages = [
+        nn.Sequential(*(
+            CifarBlock(planes // 2 if i == 0 and planes > 16 else planes, planes,
+                       2 if i == 0 and planes > 16 else 1)
+            for i in range(3)
+        ))
+        for planes in (16, 32, 64)
+    ]  # fmt: skip
+
+    class ResNet20(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+            self.layer1, self.layer2, self.layer3 = stages
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, x: Any) -> Any:
+            x = self.bn1(self.conv1(x)).relu()
+            x = self.layer3(self.layer2(self.layer1(x)))
+            return self.linear(x.mean((2, 3)))
+
+    model = ResNet20()
+    state = {k: v for k, v in model.state_dict().items() if "num_batches" in k}
+    state |= {k: st.tensor(weights[k]) for k in weights.files if "num_batches" not in k}
+    model.load_state_dict(state)
+    model.eval()
+    pixels = np.asarray(
+        image.open(data_dir / "cifar10" / "test_first1000.webp").convert("RGB"), np.float32
+    )
+    x = pixels.reshape(25, 32, 40, 32, 3).transpose(0, 2, 4, 1, 3).reshape(1000, 3, 32, 32) / 255
+    mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+    x = (x - mean[:, None, None]) / std[:, None, None]
+    labels = np.fromfile(data_dir / "cifar10" / "test_first1000_labels.bin", np.uint8)
+    with st.no_grad():
+        predicted = np.concatenate(
+            [model(st.tensor(x[i : i + 100])).argmax(1).numpy() for i in range(0, 1000, 100)]
+        )
+    assert int((predicted == labels).sum()) == 915
