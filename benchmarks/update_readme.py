@@ -31,7 +31,7 @@ def table(result: dict, source: str) -> str:
             f"| {run['model']} | {run['mode']} | {run['batch']} "
             f"| {rows['striate']['images_per_second']:,.0f} "
             f"| {peer['images_per_second']:,.0f} ({peer['name']} {peer['version']}) "
-            f"| {run['ratio']:.2f}× |"
+            f"| {run['ratio']:.2f} |"
         )
     return "\n".join([*lines, "", f"Command: `{result['command']}`", ""])
 

@@ -1,6 +1,8 @@
 // The parts of striate._core, one function per file; module.cpp calls them in this order.
 #pragma once
 
+#include <pybind11/numpy.h>
+
 #include "casters.h"
 
 namespace striate::python {
@@ -30,6 +32,6 @@ Tensor as_tensor(py::handle value);
 /// A number as a double; false if `value` is not one.
 bool as_number(py::handle value, double& number);
 /// A NumPy array over the elements of a CPU tensor, which `owner` keeps alive.
-py::object numpy_view(const Tensor& x, py::handle owner);
+py::array numpy_view(const Tensor& x, py::handle owner);
 
 }  // namespace striate::python

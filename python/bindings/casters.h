@@ -51,8 +51,16 @@ py::handle dtype_object(DType dtype);
 /// DTypeError on one that Striate lacks.
 bool as_dtype(py::handle source, DType& dtype);
 
-/// A size argument of `zeros(2, 3)` or `zeros((2, 3))`; exists for its name in signatures.
+// Types that only differ from others in the name that signatures, and so the stubs, give them.
+/// A size argument of `zeros(2, 3)` or `zeros((2, 3))`.
 struct SizeArgument {};
+/// An argument of Tensor.to.
+struct Target {};
+/// A Python object known to be a tensor (or NotImplemented, which Python takes care of).
+class TensorObject : public py::object {
+ public:
+  TensorObject(py::object object) : py::object(std::move(object)) {}  // NOLINT: implicit by design
+};
 
 /// The sizes in `f(2, 3)` or `f((2, 3))`.
 Dims sizes(const char* op, const py::args& args);
@@ -65,15 +73,19 @@ auto unlocked(Function&& function) {
 }
 using Unlocked = py::call_guard<py::gil_scoped_release>;
 
-/// An optional tensor argument: None is the undefined tensor.
-inline const Tensor& or_none(const Tensor* tensor) {
-  static const Tensor none;
-  return tensor ? *tensor : none;
-}
-/// The undefined tensor is None.
-inline py::object to_python(Tensor tensor) {
-  return tensor.defined() ? py::cast(std::move(tensor)) : py::none();
-}
+/// An optional tensor, without a copy of its handle: None is the undefined tensor.
+class MaybeTensor {
+ public:
+  MaybeTensor() = default;
+  explicit MaybeTensor(const Tensor& tensor) : tensor_(&tensor) {}
+  operator const Tensor&() const {  // NOLINT: implicit by design
+    static const Tensor none;
+    return tensor_ ? *tensor_ : none;
+  }
+
+ private:
+  const Tensor* tensor_ = nullptr;
+};
 
 }  // namespace striate::python
 
@@ -81,8 +93,8 @@ namespace pybind11::detail {
 
 template <>
 struct type_caster<striate::Dims> {
-  PYBIND11_TYPE_CASTER(striate::Dims, io_name("int | collections.abc.Sequence[int]",
-                                              "tuple[int, ...]"));
+  PYBIND11_TYPE_CASTER(striate::Dims,
+                       io_name("int | collections.abc.Sequence[int]", "tuple[int, ...]"));
 
   bool load(handle source, bool) {
     int64_t single;
@@ -128,6 +140,28 @@ struct type_caster<striate::Size2> {
 template <>
 struct type_caster<striate::python::SizeArgument> {
   static constexpr auto name = const_name("int | collections.abc.Sequence[int]");
+};
+template <>
+struct type_caster<striate::python::Target> {
+  static constexpr auto name = const_name("Tensor | DType | Device | str");
+};
+template <>
+struct handle_type_name<striate::python::TensorObject> {
+  static constexpr auto name = make_caster<striate::Tensor>::name;
+};
+
+template <>
+struct type_caster<striate::python::MaybeTensor> {
+  PYBIND11_TYPE_CASTER(striate::python::MaybeTensor,
+                       make_caster<striate::Tensor>::name + const_name(" | None"));
+
+  bool load(handle source, bool convert) {
+    if (source.is_none()) return true;
+    make_caster<striate::Tensor> tensor;
+    if (!tensor.load(source, convert)) return false;
+    value = striate::python::MaybeTensor(cast_op<const striate::Tensor&>(tensor));
+    return true;
+  }
 };
 
 template <>

@@ -57,8 +57,9 @@ py::object make_capsule(const Tensor& x) {
 py::object to_dlpack(const Tensor& x, const py::object& stream, const py::object& max_version,
                      const py::object& dl_device, const py::object& copy) {
   if (x.requires_grad()) {
-    throw py::buffer_error("__dlpack__: expected a tensor that does not require grad, got "
-                           "requires_grad=True; call detach() first");
+    throw py::buffer_error(
+        "__dlpack__: expected a tensor that does not require grad, got "
+        "requires_grad=True; call detach() first");
   }
   const bool host = x.device().type == DeviceType::kCPU &&
                     (dl_device.is_none() || dl_device[py::int_(0)].cast<int>() == dlpack::kCpu);

@@ -75,8 +75,8 @@ Indexed apply_index(const Tensor& x, py::handle key) {
   if (PySlice_Check(key.ptr())) return {apply_slice(x, 0, key), {}};
 
   const py::object numpy = py::module_::import("numpy");
-  const py::tuple items = PyTuple_Check(key.ptr()) ? py::reinterpret_borrow<py::tuple>(key)
-                                                   : py::make_tuple(key);
+  const py::tuple items =
+      PyTuple_Check(key.ptr()) ? py::reinterpret_borrow<py::tuple>(key) : py::make_tuple(key);
   int used = 0;
   for (const py::handle item : items) used += consumed(item, numpy);
   require<IndexError>(used <= x.dim(), "index: expected at most ", x.dim(), " indices for shape ",
@@ -109,18 +109,20 @@ Indexed apply_index(const Tensor& x, py::handle key) {
 Tensor get_item(const Tensor& x, py::handle key) {
   const auto [view, gather] = apply_index(x, key);
   if (!gather) return view;
-  Dims merged, result;
+  const int end = gather->dim + gather->count;
+  Dims merged, result;  // the view with the indexed dimensions as one; x[key]
   int64_t rows = 1;
   for (int d = 0; d < view.dim(); ++d) {
-    const bool inside = d >= gather->dim && d < gather->dim + gather->count;
-    if (inside) rows *= view.shape()[d];
-    if (d == gather->dim + gather->count - 1) {
-      merged.push_back(rows);
-      for (int64_t size : gather->shape) result.push_back(size);
-    } else if (!inside) {
-      merged.push_back(view.shape()[d]);
-      result.push_back(view.shape()[d]);
+    const int64_t size = view.shape()[d];
+    if (d < gather->dim || d >= end) {
+      merged.push_back(size);
+      result.push_back(size);
+      continue;
     }
+    rows *= size;
+    if (d + 1 < end) continue;
+    merged.push_back(rows);
+    for (int64_t count : gather->shape) result.push_back(count);
   }
   return unlocked([&] {
     const Tensor source = gather->count == 1 ? view : reshape(view, merged);
@@ -162,13 +164,18 @@ void set_item(const Tensor& x, py::handle key, py::handle value) {
     for (const Tensor& target : targets) fill_(target, number);
     return;
   }
-  Dims shape = view.shape();  // of x[key], with the picked rows as one dimension
-  Dims expanded;
-  for (int d = 0; d < shape.size(); ++d) {
-    if (d == gather->dim) expanded.push_back(count);
-    if (d < gather->dim || d >= gather->dim + gather->count) expanded.push_back(shape[d]);
+  Dims picked, rows_shape;  // of x[key]; the same with the rows as one dimension
+  for (int d = 0; d < view.dim(); ++d) {
+    if (d == gather->dim) {
+      for (int64_t size : gather->shape) picked.push_back(size);
+      rows_shape.push_back(count);
+    }
+    if (d < gather->dim || d >= gather->dim + gather->count) {
+      picked.push_back(view.shape()[d]);
+      rows_shape.push_back(view.shape()[d]);
+    }
   }
-  const Tensor rows_of_source = expand(source, expanded);
+  const Tensor rows_of_source = reshape(expand(source, picked), rows_shape);
   for (int64_t i = 0; i < count; ++i) copy_(targets[i], select(rows_of_source, gather->dim, i));
 }
 
@@ -189,7 +196,7 @@ void bind_indexing(TensorClass& cls) {
         if (x.dim() == 0) throw py::type_error("iteration over a 0-d tensor");
         py::list rows;
         for (int64_t i = 0; i < x.shape()[0]; ++i) rows.append(select(x, 0, i));
-        return py::iter(rows);
+        return py::typing::Iterator<Tensor>(py::iter(rows));
       });
 }
 

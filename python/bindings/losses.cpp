@@ -31,8 +31,9 @@ void bind_losses(py::module_& m) {
       "cross_entropy",
       [](const Tensor& input, const Tensor& target, int64_t ignore_index,
          const std::string& reduction, double label_smoothing) {
-        return cross_entropy(input, target, {parse_reduction("cross_entropy", reduction),
-                                             ignore_index, label_smoothing});
+        return cross_entropy(
+            input, target,
+            {parse_reduction("cross_entropy", reduction), ignore_index, label_smoothing});
       },
       py::arg("input"), py::arg("target"), py::kw_only(), py::arg("ignore_index") = -100,
       py::arg("reduction") = "mean", py::arg("label_smoothing") = 0.0, Unlocked(),

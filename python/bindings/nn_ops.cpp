@@ -7,9 +7,9 @@ namespace {
 void bind_convolutions(py::module_& m) {
   m.def(
       "conv1d",
-      [](const Tensor& input, const Tensor& weight, const Tensor* bias, int64_t stride,
+      [](const Tensor& input, const Tensor& weight, MaybeTensor bias, int64_t stride,
          int64_t padding, int64_t dilation, int64_t groups) {
-        return conv1d(input, weight, or_none(bias), {stride, padding, dilation, groups});
+        return conv1d(input, weight, bias, {stride, padding, dilation, groups});
       },
       py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("stride") = 1,
       py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("groups") = 1, Unlocked(),
@@ -18,9 +18,9 @@ void bind_convolutions(py::module_& m) {
       "raises ShapeError where sizes do not fit.");
   m.def(
       "conv2d",
-      [](const Tensor& input, const Tensor& weight, const Tensor* bias, Size2 stride, Size2 padding,
+      [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,
          Size2 dilation, int64_t groups) {
-        return conv2d(input, weight, or_none(bias), {stride, padding, dilation, groups});
+        return conv2d(input, weight, bias, {stride, padding, dilation, groups});
       },
       py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("stride") = 1,
       py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("groups") = 1, Unlocked(),
@@ -30,9 +30,9 @@ void bind_convolutions(py::module_& m) {
       "ShapeError where sizes do not fit.");
   m.def(
       "conv_transpose2d",
-      [](const Tensor& input, const Tensor& weight, const Tensor* bias, Size2 stride, Size2 padding,
+      [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,
          Size2 output_padding, int64_t groups, Size2 dilation) {
-        return conv_transpose2d(input, weight, or_none(bias),
+        return conv_transpose2d(input, weight, bias,
                                 {stride, padding, output_padding, groups, dilation});
       },
       py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("stride") = 1,
@@ -43,8 +43,8 @@ void bind_convolutions(py::module_& m) {
       "output_padding + 1.");
   m.def(
       "linear",
-      [](const Tensor& input, const Tensor& weight, const Tensor* bias) {
-        return linear(input, weight, or_none(bias));
+      [](const Tensor& input, const Tensor& weight, MaybeTensor bias) {
+        return linear(input, weight, bias);
       },
       py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(), Unlocked(),
       "input (..., in) times the transpose of weight (out, in), plus bias (out).");
@@ -96,10 +96,10 @@ void bind_pooling(py::module_& m) {
 void bind_normalisation(py::module_& m) {
   m.def(
       "batch_norm",
-      [](const Tensor& input, const Tensor* running_mean, const Tensor* running_var,
-         const Tensor* weight, const Tensor* bias, bool training, double momentum, double eps) {
-        return batch_norm(input, or_none(running_mean), or_none(running_var), or_none(weight),
-                          or_none(bias), {training, momentum, eps});
+      [](const Tensor& input, MaybeTensor running_mean, MaybeTensor running_var, MaybeTensor weight,
+         MaybeTensor bias, bool training, double momentum, double eps) {
+        return batch_norm(input, running_mean, running_var, weight, bias,
+                          {training, momentum, eps});
       },
       py::arg("input"), py::arg("running_mean"), py::arg("running_var"),
       py::arg("weight") = py::none(), py::arg("bias") = py::none(), py::arg("training") = false,

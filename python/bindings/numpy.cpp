@@ -12,12 +12,14 @@ py::object numpy(const char* name) { return py::module_::import("numpy").attr(na
 DType dtype_of(const char* op, const py::array& array) {
   const py::dtype dtype = array.dtype();
   const std::string text = py::str(dtype).cast<std::string>();
-  for (DType known : {DType::kFloat32, DType::kFloat64, DType::kInt64, DType::kInt32,
-                      DType::kUInt8, DType::kBool}) {
+  for (DType known : {DType::kFloat32, DType::kFloat64, DType::kInt64, DType::kInt32, DType::kUInt8,
+                      DType::kBool}) {
     if (text == name(known)) return known;
   }
-  fail<DTypeError>(op, ": expected a native array of float32, float64, int64, int32, uint8 or bool,"
-                   " got ", text == "object" ? "object" : text);
+  fail<DTypeError>(op,
+                   ": expected a native array of float32, float64, int64, int32, uint8 or bool,"
+                   " got ",
+                   text == "object" ? "object" : text);
 }
 
 void require_host(const char* op, const Tensor& x) {
@@ -29,8 +31,7 @@ void require_host(const char* op, const Tensor& x) {
 bool shareable(const py::array& array) {
   if (!array.writeable() || !array.attr("flags").attr("aligned").cast<bool>()) return false;
   for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-    if (array.shape(i) > 1 &&
-        (array.strides(i) <= 0 || array.strides(i) % array.itemsize() != 0)) {
+    if (array.shape(i) > 1 && (array.strides(i) <= 0 || array.strides(i) % array.itemsize() != 0)) {
       return false;
     }
   }
@@ -98,9 +99,10 @@ Tensor from_numpy(const py::array& array) {
   return from_memory(const_cast<void*>(array.data()), shape, strides, dtype, Device{}, owner);
 }
 
-py::object to_numpy(const py::object& self) {
+py::array to_numpy(const py::object& self) {
   const Tensor& x = self.cast<const Tensor&>();
-  require<AutogradError>(!x.requires_grad(), "numpy: expected a tensor that does not require grad,"
+  require<AutogradError>(!x.requires_grad(),
+                         "numpy: expected a tensor that does not require grad,"
                          " got requires_grad=True; call detach() first");
   require_host("numpy", x);
   require<DTypeError>(x.dtype() != DType::kBFloat16, "numpy: expected a type that NumPy has, got ",
@@ -108,8 +110,8 @@ py::object to_numpy(const py::object& self) {
   return numpy_view(x, self);
 }
 
-py::object to_array(const py::object& self, const py::object& dtype, const py::object& copy) {
-  py::object array = to_numpy(self);
+py::array to_array(const py::object& self, const py::object& dtype, const py::object& copy) {
+  py::array array = to_numpy(self);
   const bool must_copy = copy.is(py::bool_(true));
   if (!dtype.is_none() && !numpy("dtype")(dtype).equal(array.attr("dtype"))) {
     if (copy.is(py::bool_(false))) {
@@ -117,11 +119,11 @@ py::object to_array(const py::object& self, const py::object& dtype, const py::o
     }
     return array.attr("astype")(dtype);
   }
-  return must_copy ? py::object(array.attr("copy")()) : array;
+  return must_copy ? py::array(array.attr("copy")()) : array;
 }
 
 /// The elements as NumPy can show them: on the host, off the tape, bfloat16 widened.
-py::object readable(const Tensor& x) {
+py::array readable(const Tensor& x) {
   Tensor host = to(x.detach(), Device{});
   if (host.dtype() == DType::kBFloat16) host = to(host, DType::kFloat32);
   return numpy_view(host, py::cast(host));
@@ -150,15 +152,17 @@ std::string repr(const Tensor& x) {
   return prefix + text + ")";
 }
 
-py::tuple get_state(const Tensor& x) {
+using State = py::typing::Tuple<py::object, py::ellipsis>;
+
+State get_state(const Tensor& x) {
   require<AutogradError>(x.is_leaf(), "pickle: expected a leaf tensor; call detach() first");
-  const bool channels_last = x.dim() == 4 && !x.is_contiguous() &&
-                             x.is_contiguous(MemoryFormat::kChannelsLast);
-  return py::make_tuple(readable(x).attr("copy")(), x.dtype(), x.device(), x.requires_grad(),
-                        channels_last);
+  const bool channels_last =
+      x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(MemoryFormat::kChannelsLast);
+  return State(py::make_tuple(readable(x).attr("copy")(), x.dtype(), x.device(), x.requires_grad(),
+                              channels_last));
 }
 
-Tensor set_state(const py::tuple& state) {
+Tensor set_state(const State& state) {
   const auto dtype = state[1].cast<DType>();
   Tensor result = make_tensor(state[0], dtype, Device{}, false);
   if (state[4].cast<bool>()) result = contiguous(result, MemoryFormat::kChannelsLast);
@@ -174,7 +178,7 @@ Tensor as_tensor(py::handle value) {
   return make_tensor(py::reinterpret_borrow<py::object>(value), {}, Device{}, false);
 }
 
-py::object numpy_view(const Tensor& x, py::handle owner) {
+py::array numpy_view(const Tensor& x, py::handle owner) {
   const auto item = static_cast<py::ssize_t>(item_size(x.dtype()));
   std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end());
   std::vector<py::ssize_t> strides(x.strides().begin(), x.strides().end());

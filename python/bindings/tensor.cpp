@@ -5,7 +5,7 @@ namespace striate::python {
 namespace {
 
 /// Reads the arguments of Tensor.to: a dtype, a device or a tensor to imitate, in any order.
-Tensor convert(const Tensor& x, const py::args& args, std::optional<DType> dtype,
+Tensor convert(const Tensor& x, const py::Args<Target>& args, std::optional<DType> dtype,
                std::optional<Device> device) {
   for (const py::handle arg : args) {
     if (py::isinstance<Tensor>(arg)) {
@@ -83,7 +83,7 @@ void bind_tape(TensorClass& cls) {
          "Whether backward() computes a gradient for this tensor. Set on leaves only.")
       .def(
           "requires_grad_",
-          [](py::object self, bool value) {
+          [](const py::object& self, bool value) -> TensorObject {
             self.cast<const Tensor&>().set_requires_grad(value);
             return self;
           },
@@ -93,8 +93,12 @@ void bind_tape(TensorClass& cls) {
       .def_property_readonly("is_leaf", &Tensor::is_leaf,
                              "True unless an operation on the tape made this tensor.")
       .def_property(
-          "grad", [](const Tensor& x) { return to_python(x.grad()); },
-          [](const Tensor& x, const Tensor* grad) { x.set_grad(or_none(grad)); },
+          "grad",
+          [](const Tensor& x) {
+            Tensor grad = x.grad();
+            return grad.defined() ? std::optional(std::move(grad)) : std::nullopt;
+          },
+          [](const Tensor& x, MaybeTensor grad) { x.set_grad(grad); },
           "The gradient that backward() accumulated, or None.")
       .def_property(
           "data", &Tensor::detach,
@@ -108,10 +112,10 @@ void bind_tape(TensorClass& cls) {
       .def("detach", &Tensor::detach, Unlocked(), "The same elements, off the tape.")
       .def(
           "backward",
-          [](const Tensor& x, const Tensor* grad, bool retain_graph) {
-            unlocked([&] { x.backward(or_none(grad), retain_graph); });
+          [](const Tensor& x, MaybeTensor grad, bool retain_graph) {
+            x.backward(grad, retain_graph);
           },
-          py::arg("grad") = py::none(), py::arg("retain_graph") = false,
+          py::arg("grad") = py::none(), py::arg("retain_graph") = false, Unlocked(),
           "Adds the derivative of this tensor to the ``grad`` of every leaf it came from.\n\n"
           "``grad`` has this tensor's shape and weighs its elements; it may be left out for a "
           "single element. What the operations saved is freed unless ``retain_graph``. Raises "
@@ -140,14 +144,13 @@ void bind_conversions(TensorClass& cls) {
           py::arg("index") = 0, Unlocked(),
           "On a CUDA device. Raises DeviceError, with the reason, where there is none.")
       .def("item", &item, "The single element as a Python number. Raises ShapeError otherwise.")
-      .def("__bool__",
-           [](const Tensor& x) { return unlocked([&] { return x.item() != 0; }); })
+      .def("__bool__", [](const Tensor& x) { return unlocked([&] { return x.item() != 0; }); })
       .def("__float__", [](const Tensor& x) { return unlocked([&] { return x.item(); }); })
       .def("__int__", [](const Tensor& x) { return py::int_(item(x)); })
       .def("__index__",
            [](const Tensor& x) {
-             require<DTypeError>(!is_floating(x.dtype()),
-                                 "index: expected an integer tensor, got ", x.dtype());
+             require<DTypeError>(!is_floating(x.dtype()), "index: expected an integer tensor, got ",
+                                 x.dtype());
              return py::int_(item(x));
            })
       .def("__format__",

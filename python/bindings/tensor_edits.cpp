@@ -35,22 +35,21 @@ void accumulate(const char* op, const Tensor& x, py::handle other, double alpha)
 void bind_tensor_edits(TensorClass& cls) {
   cls.def(
          "add_",
-         [](const py::object& self, const py::object& other, double alpha) {
+         [](const py::object& self, const py::object& other, double alpha) -> TensorObject {
            accumulate("add_", self.cast<const Tensor&>(), other, alpha);
            return self;
          },
          py::arg("other"), py::arg("alpha") = 1.0, "Adds ``alpha`` times a tensor or number.")
       .def(
           "sub_",
-          [](const py::object& self, const py::object& other, double alpha) {
+          [](const py::object& self, const py::object& other, double alpha) -> TensorObject {
             accumulate("sub_", self.cast<const Tensor&>(), other, -alpha);
             return self;
           },
-          py::arg("other"), py::arg("alpha") = 1.0,
-          "Subtracts ``alpha`` times a tensor or number.")
+          py::arg("other"), py::arg("alpha") = 1.0, "Subtracts ``alpha`` times a tensor or number.")
       .def(
           "mul_",
-          [](const py::object& self, const py::object& other) {
+          [](const py::object& self, const py::object& other) -> TensorObject {
             const Tensor& x = self.cast<const Tensor&>();
             double number;
             if (!py::isinstance<Tensor>(other) && as_number(other, number)) {
@@ -64,7 +63,7 @@ void bind_tensor_edits(TensorClass& cls) {
           py::arg("other"), "Multiplies by a tensor or number.")
       .def(
           "zero_",
-          [](const py::object& self) {
+          [](const py::object& self) -> TensorObject {
             const Tensor& x = self.cast<const Tensor&>();
             unlocked([&] { fill_(x, 0); });
             return self;
@@ -72,7 +71,7 @@ void bind_tensor_edits(TensorClass& cls) {
           "Sets every element to 0.")
       .def(
           "fill_",
-          [](const py::object& self, double value) {
+          [](const py::object& self, double value) -> TensorObject {
             const Tensor& x = self.cast<const Tensor&>();
             unlocked([&] { fill_(x, value); });
             return self;
@@ -80,17 +79,16 @@ void bind_tensor_edits(TensorClass& cls) {
           py::arg("value"), "Sets every element to ``value``.")
       .def(
           "copy_",
-          [](const py::object& self, const py::object& source) {
+          [](const py::object& self, const py::object& source) -> TensorObject {
             const Tensor& x = self.cast<const Tensor&>();
             const Tensor tensor = as_tensor(source);
             unlocked([&] { copy_(x, tensor.detach()); });
             return self;
           },
-          py::arg("source"),
-          "Copies a tensor or array into this one, broadcast and converted.")
+          py::arg("source"), "Copies a tensor or array into this one, broadcast and converted.")
       .def(
           "uniform_",
-          [](const py::object& self, double low, double high) {
+          [](const py::object& self, double low, double high) -> TensorObject {
             const Tensor& x = self.cast<const Tensor&>();
             unlocked([&] { uniform_(x, low, high); });
             return self;
@@ -99,7 +97,7 @@ void bind_tensor_edits(TensorClass& cls) {
           "Draws every element from the uniform distribution on [low, high).")
       .def(
           "normal_",
-          [](const py::object& self, double mean, double std) {
+          [](const py::object& self, double mean, double std) -> TensorObject {
             const Tensor& x = self.cast<const Tensor&>();
             unlocked([&] { normal_(x, mean, std); });
             return self;

@@ -63,8 +63,8 @@ void bind_views(TensorClass& cls) {
       .def(
           "contiguous",
           [](const Tensor& x, bool channels_last) {
-            return contiguous(x, channels_last ? MemoryFormat::kChannelsLast
-                                               : MemoryFormat::kContiguous);
+            return contiguous(
+                x, channels_last ? MemoryFormat::kChannelsLast : MemoryFormat::kContiguous);
           },
           py::arg("channels_last") = false, Unlocked(),
           "Dense in row-major (or N, H, W, C) order; itself where it is already.")
@@ -79,8 +79,7 @@ void bind_functions(TensorClass& cls) {
       .def("relu", &relu, Unlocked(), "max(x, 0); NaN stays NaN, the derivative at 0 is 0.")
       .def("sigmoid", &sigmoid, Unlocked(), "1 / (1 + exp(-x)).")
       .def("tanh", &tanh, Unlocked(), "Hyperbolic tangent of each element.")
-      .def("softmax", &softmax, py::arg("dim"), Unlocked(),
-           "exp(x) over its sum along ``dim``.")
+      .def("softmax", &softmax, py::arg("dim"), Unlocked(), "exp(x) over its sum along ``dim``.")
       .def("log_softmax", &log_softmax, py::arg("dim"), Unlocked(),
            "Logarithm of softmax, computed stably.")
       .def("matmul", &matmul, py::arg("other"), Unlocked(),

@@ -30,11 +30,11 @@ Tensor promote(const Tensor& x, py::handle number) {
 }
 Tensor real(const Tensor& x) { return is_floating(x.dtype()) ? x : to(x, DType::kFloat32); }
 
-py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
+TensorObject not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
 /// f(self, other), with `other` a tensor or a double.
 template <class F>
-py::object apply(const Tensor& self, py::handle other, F f) {
+TensorObject apply(const Tensor& self, py::handle other, F f) {
   if (py::isinstance<Tensor>(other)) {
     const Tensor& tensor = other.cast<const Tensor&>();
     return py::cast(unlocked([&] { return f(self, tensor); }));
@@ -66,7 +66,7 @@ auto comparison() {
 /// leaf that requires grad is left to the in-place edit, which refuses.
 template <class InPlace, class OutOfPlace>
 auto augmented(InPlace in_place, OutOfPlace out_of_place) {
-  return [=](const py::object& self, const py::object& other) -> py::object {
+  return [=](const py::object& self, const py::object& other) -> TensorObject {
     const Tensor& x = self.cast<const Tensor&>();
     const bool tracked_other =
         py::isinstance<Tensor>(other) && other.cast<const Tensor&>().requires_grad();

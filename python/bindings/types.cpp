@@ -43,7 +43,8 @@ void bind_types(py::module_& m) {
         py::detail::type_caster_base<DType>::cast(value, py::return_value_policy::copy, {}).ptr();
     m.attr(name(value)) = dtype_object(value);
   }
-  dtype.def_property_readonly("name", [](DType d) { return name(d); }, "``'float32'``, ...")
+  dtype.def_property_readonly(
+           "name", [](DType d) { return name(d); }, "``'float32'``, ...")
       .def_property_readonly("itemsize", &item_size, "Bytes of one element.")
       .def_property_readonly("is_floating_point", &is_floating,
                              "True for float32, float64 and bfloat16.")
@@ -65,10 +66,9 @@ void bind_types(py::module_& m) {
              return py::isinstance<Device>(b) && a == b.cast<Device>();
            })
       .def("__hash__", [](Device d) { return py::hash(py::str(d.str())); })
-      .def(py::pickle([](Device d) { return py::make_tuple(d.str()); },
-                      [](const py::tuple& state) {
-                        return Device::parse(state[0].cast<std::string>());
-                      }));
+      .def("__reduce__", [](Device d) {
+        return py::make_tuple(py::type::of<Device>(), py::make_tuple(d.str()));
+      });
 }
 
 }  // namespace striate::python

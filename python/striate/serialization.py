@@ -20,7 +20,7 @@ def save(
     The bytes depend only on the contents. Raises OSError when the file cannot be written; an old
     file is then intact.
     """
-    _core.save(dict(tensors), path, dict(metadata or {}))
+    _core.save(dict(tensors), os.fsdecode(path), dict(metadata or {}))
 
 
 @overload
@@ -34,10 +34,10 @@ def load(
 
     Raises FormatError on anything malformed, OSError when the file cannot be read.
     """
-    tensors, metadata = _core.load(path)
+    tensors, metadata = _core.load(os.fsdecode(path))
     return (tensors, metadata) if with_metadata else tensors
 
 
 def load_metadata(path: Path) -> dict[str, str]:
     """The texts that save() stored beside the tensors."""
-    return _core.load(path)[1]
+    return _core.load(os.fsdecode(path))[1]

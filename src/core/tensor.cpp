@@ -133,18 +133,13 @@ bool Tensor::is_contiguous(MemoryFormat format) const {
 }
 
 bool Tensor::is_dense() const {
-  if (numel() == 0) return true;
-  const TensorImpl& x = impl();
-  int order[kMaxDims];
-  int walked = 0;
-  for (int d = 0; d < x.shape.size(); ++d) {
-    if (x.shape[d] > 1) order[walked++] = d;
-  }
-  std::sort(order, order + walked, [&](int a, int b) { return x.strides[a] < x.strides[b]; });
-  int64_t step = 1;
-  for (int i = 0; i < walked; ++i) {
-    if (x.strides[order[i]] != step) return false;
-    step *= x.shape[order[i]];
+  // From the innermost dimension out: each must start where those inside it end.
+  const TensorImpl& x = striate::defined(*this);
+  for (int64_t step = 1; step < x.numel;) {
+    int d = 0;
+    while (d < x.shape.size() && (x.shape[d] == 1 || x.strides[d] != step)) ++d;
+    if (d == x.shape.size()) return false;
+    step *= x.shape[d];
   }
   return true;
 }

@@ -24,6 +24,14 @@ Pair read_pair(const std::string& path, int64_t absent) {
   return pair;
 }
 
+/// Whether a comma-separated list holds `item`.
+bool lists(std::string_view list, std::string_view item) {
+  for (size_t comma; (comma = list.find(',')) != list.npos; list.remove_prefix(comma + 1)) {
+    if (list.substr(0, comma) == item) return true;
+  }
+  return list == item;
+}
+
 /// Calls visit(directory, is_v2) for the process's cgroup under `controller` and all above it:
 /// every ancestor's limit applies. Lines of /proc/self/cgroup read "id:controllers:path", with no
 /// controllers for v2. Inside a container the path may not exist, but the root does.
@@ -33,10 +41,11 @@ void for_each_cgroup(std::string_view controller, const Visit& visit) {
   for (std::string line; std::getline(file, line);) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string list = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool is_v2 = list == ",,";
-    if (!is_v2 && list.find("," + std::string(controller) + ",") == std::string::npos) continue;
-    const std::string root = is_v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/" + std::string(controller);
+    const auto controllers = std::string_view(line).substr(first + 1, second - first - 1);
+    const bool is_v2 = controllers.empty();
+    if (!is_v2 && !lists(controllers, controller)) continue;
+    std::string root = "/sys/fs/cgroup";
+    if (!is_v2) root.append("/").append(controller);
     for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
       visit(root + path + "/", is_v2);
       if (path.rfind('/') == std::string::npos) break;

@@ -58,6 +58,8 @@ void adam(const AdamArgs& args, Stream) {
         .lr = static_cast<T>(options.lr / args.bias_correction1),
         .beta1 = static_cast<T>(options.beta1),
         .beta2 = static_cast<T>(options.beta2),
+        .rest1 = static_cast<T>(1 - options.beta1),
+        .rest2 = static_cast<T>(1 - options.beta2),
         .eps = static_cast<T>(options.eps),
         .root_correction = static_cast<T>(std::sqrt(args.bias_correction2)),
         .decay = static_cast<T>(1 - options.lr * decoupled),

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "striate/error.h"
-
 namespace striate {
 namespace {
 
@@ -26,11 +24,6 @@ void append_utf8(std::string& out, uint32_t code) {
 
 }  // namespace
 
-void JsonReader::reject(const std::string& expected) const {
-  fail<FormatError>(origin_, ": expected ", expected, " at byte ", position_, " of the header",
-                    position_ < text_.size() ? "" : ", got its end");
-}
-
 void JsonReader::skip_space() {
   const size_t next = text_.find_first_not_of(" \t\r\n", position_);
   position_ = std::min(next, text_.size());
@@ -44,7 +37,7 @@ bool JsonReader::accept(char c) {
 }
 
 void JsonReader::expect(char c) {
-  if (!accept(c)) reject(std::string("'") + c + "'");
+  if (!accept(c)) reject("'", c, "'");
 }
 
 void JsonReader::end() {
@@ -125,6 +118,13 @@ bool is_utf8(std::string_view text) {
     if (overlong || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return false;
   }
   return true;
+}
+
+std::string excerpt(std::string_view text) {
+  size_t size = 80;
+  if (text.size() <= size) return std::string(text);
+  while ((static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;  // at a whole character
+  return std::string(text.substr(0, size)) + "...";
 }
 
 std::string json_quote(std::string_view text) {

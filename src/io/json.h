@@ -8,7 +8,16 @@
 #include <string>
 #include <string_view>
 
+#include "striate/error.h"
+
 namespace striate {
+
+/// Whether `text` is well-formed UTF-8: no overlong forms, no surrogates.
+bool is_utf8(std::string_view text);
+/// The beginning of `text` (UTF-8) for an error message: a hostile file must not choose its length.
+std::string excerpt(std::string_view text);
+/// `text` (UTF-8) in double quotes, escaped.
+std::string json_quote(std::string_view text);
 
 class JsonReader {
  public:
@@ -23,7 +32,7 @@ class JsonReader {
     if (accept('}')) return;
     do {
       std::string key = string();
-      if (!seen.insert(key).second) reject("a key that differs from '" + key + "' before");
+      if (!seen.insert(key).second) reject("no second key '", excerpt(key), "'");
       expect(':');
       member(key);
     } while (accept(','));
@@ -45,8 +54,12 @@ class JsonReader {
   void end();
   /// Bytes read so far.
   size_t position() const { return position_; }
-  /// Throws FormatError: the text at the current position is not `expected`.
-  [[noreturn]] void reject(const std::string& expected) const;
+  /// Throws FormatError: the text at the current position is not what the parts say.
+  template <class... Parts>
+  [[noreturn]] void reject(const Parts&... expected) const {
+    fail<FormatError>(origin_, ": expected ", expected..., " at byte ", position_,
+                      " of the header");
+  }
 
  private:
   void expect(char c);
@@ -59,10 +72,5 @@ class JsonReader {
   std::string origin_;
   size_t position_ = 0;
 };
-
-/// Whether `text` is well-formed UTF-8: no overlong forms, no surrogates.
-bool is_utf8(std::string_view text);
-/// `text` (UTF-8) in double quotes, escaped.
-std::string json_quote(std::string_view text);
 
 }  // namespace striate

@@ -5,6 +5,8 @@
 // checksum's key would hide it, so a second key, the version, says that it must be there.
 #include <algorithm>
 #include <cstring>
+#include <locale>
+#include <sstream>
 #include <tuple>
 #include <vector>
 
@@ -77,31 +79,30 @@ struct Header {
 };
 
 Header make_header(const std::vector<Entry>& entries, const Metadata& metadata) {
-  Header header{"{" + json_quote(kMetadata) + ":{" + json_quote(kChecksum) + ":\"", 0};
-  std::string& text = header.text;
-  header.checksum_position = text.size();
-  text.append(kNoDigits).append("\",") += json_quote(kVersion) + ":" + json_quote(kVersionValue);
+  std::ostringstream out;
+  out.imbue(std::locale::classic());
+  out << '{' << json_quote(kMetadata) << ":{" << json_quote(kChecksum) << ":\"";
+  const auto checksum_position = static_cast<size_t>(out.tellp());
+  out << kNoDigits << "\"," << json_quote(kVersion) << ':' << json_quote(kVersionValue);
   for (const auto& [key, value] : metadata) {
     require<ArgumentError>(key != kChecksum && key != kVersion && is_utf8(key) && is_utf8(value),
                            "save: expected metadata in UTF-8 and keys other than ", kChecksum,
                            " and ", kVersion, ", got '", key, "'");
-    text += "," + json_quote(key) + ":" + json_quote(value);
+    out << ',' << json_quote(key) << ':' << json_quote(value);
   }
-  text += "}";
+  out << '}';
   for (const Entry& entry : entries) {
-    text += "," + json_quote(entry.name) + ":{\"dtype\":\"";
-    text.append(kTypeNames[static_cast<size_t>(entry.dtype)]).append("\",\"shape\":[");
-    for (int i = 0; i < entry.shape.size(); ++i) {
-      text += (i > 0 ? "," : "") + std::to_string(entry.shape[i]);
-    }
-    text += "],\"data_offsets\":[" + std::to_string(entry.begin) + "," + std::to_string(entry.end) +
-            "]}";
+    out << ',' << json_quote(entry.name) << ":{\"dtype\":\""
+        << kTypeNames[static_cast<size_t>(entry.dtype)] << "\",\"shape\":[";
+    for (int i = 0; i < entry.shape.size(); ++i) out << (i > 0 ? "," : "") << entry.shape[i];
+    out << "],\"data_offsets\":[" << entry.begin << ',' << entry.end << "]}";
   }
-  text += "}";
+  out << '}';
+  std::string text = std::move(out).str();
   text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
   require<ArgumentError>(text.size() <= kMaxHeader, "save: expected names and metadata of at most ",
                          kMaxHeader, " bytes, got ", text.size());
-  return header;
+  return {std::move(text), checksum_position};
 }
 
 // --- Reading ------------------------------------------------------------------------------------
@@ -115,7 +116,8 @@ struct Contents {
 DType parse_type(JsonReader& json) {
   const std::string text = json.string();
   const auto* found = std::find(std::begin(kTypeNames), std::end(kTypeNames), text);
-  if (found == std::end(kTypeNames)) json.reject("a supported dtype instead of '" + text + "'");
+  if (found == std::end(kTypeNames))
+    json.reject("a supported dtype instead of '", excerpt(text), "'");
   return static_cast<DType>(found - std::begin(kTypeNames));
 }
 
@@ -134,7 +136,7 @@ Entry parse_entry(JsonReader& json, const std::string& name) {
     } else if (key == "data_offsets") {
       json.array([&] { (++offsets == 1 ? entry.begin : entry.end) = json.integer(); });
     } else {
-      json.reject("dtype, shape or data_offsets instead of '" + key + "'");
+      json.reject("dtype, shape or data_offsets instead of '", excerpt(key), "'");
     }
   });
   if (fields != 3 || offsets != 2) json.reject("dtype, shape and two data_offsets before");
@@ -171,11 +173,11 @@ void check_layout(std::vector<Entry>& entries, uint64_t data_size, const std::st
     try {
       bytes = byte_count(entry.shape, entry.dtype);
     } catch (const ShapeError& error) {
-      fail<FormatError>(origin, ": tensor '", entry.name, "': ", error.what());
+      fail<FormatError>(origin, ": tensor '", excerpt(entry.name), "': ", error.what());
     }
     require<FormatError>(
         entry.begin == offset && entry.end >= offset && entry.end - offset == bytes, origin,
-        ": expected tensor '", entry.name, "' of ", bytes, " bytes to begin at ", offset,
+        ": expected tensor '", excerpt(entry.name), "' of ", bytes, " bytes to begin at ", offset,
         ", got offsets ", entry.begin, " to ", entry.end);
     offset = entry.end;
   }
@@ -188,7 +190,7 @@ void check_version(const Contents& contents, const std::string& origin) {
   const auto version = contents.metadata.find(kVersion);
   const bool ours = version != contents.metadata.end();
   require<FormatError>(!ours || version->second == kVersionValue, origin, ": expected version ",
-                       kVersionValue, ", got '", ours ? version->second : "", "'");
+                       kVersionValue, ", got '", ours ? excerpt(version->second) : "", "'");
   require<FormatError>(ours == (contents.checksum_position > 0), origin,
                        ": expected both or none of the metadata ", kVersion, " and ", kChecksum);
 }
@@ -200,7 +202,8 @@ Tensor read_tensor(InputFile& file, const Entry& entry, const std::string& origi
   if (entry.dtype == DType::kBool) {
     const auto* values = tensor.data<uint8_t>();
     require<FormatError>(std::all_of(values, values + bytes, [](uint8_t v) { return v <= 1; }),
-                         origin, ": expected zeros and ones in bool tensor '", entry.name, "'");
+                         origin, ": expected zeros and ones in bool tensor '", excerpt(entry.name),
+                         "'");
   }
   return tensor;
 }

@@ -4,8 +4,7 @@
 
 namespace striate {
 
-void binary_into(const char* name, BinaryOp op, const Tensor& a, const Tensor& b,
-                 const Tensor& y) {
+void binary_into(const char* name, BinaryOp op, const Tensor& a, const Tensor& b, const Tensor& y) {
   require<DTypeError>(a.dtype() != DType::kBFloat16, name,
                       ": bfloat16 is a storage type; use .to(\"float32\")");
   if (y.numel() == 0) return;
@@ -189,9 +188,9 @@ Tensor pow(const Tensor& a, double b) {
 }
 
 Tensor compare(Comparison op, const Tensor& a, const Tensor& b) {
-  return binary("compare", static_cast<BinaryOp>(static_cast<int>(BinaryOp::kEq) +
-                                                 static_cast<int>(op)),
-                a, b);
+  return binary("compare",
+                static_cast<BinaryOp>(static_cast<int>(BinaryOp::kEq) + static_cast<int>(op)), a,
+                b);
 }
 Tensor compare(Comparison op, const Tensor& a, double b) {
   return compare(op, a, scalar_like("compare", a, b));

@@ -29,8 +29,7 @@ struct AvgPool2dNode : Node {
 Tensor average(const char* op, const Tensor& x, const Pool2dGeometry& g, bool count_include_pad,
                bool adaptive) {
   const Tensor source = channels_last(x);
-  const Tensor y =
-      empty({g.n, g.c, g.oh, g.ow}, options_of(x), MemoryFormat::kChannelsLast);
+  const Tensor y = empty({g.n, g.c, g.oh, g.ow}, options_of(x), MemoryFormat::kChannelsLast);
   if (y.numel() > 0) {
     launch<AvgPool2dArgs>(op, x.device(), &KernelTable::avg_pool2d,
                           {g, x.dtype(), count_include_pad, adaptive, source.data(), y.data()});
@@ -44,9 +43,10 @@ Tensor average(const char* op, const Tensor& x, const Pool2dGeometry& g, bool co
 }  // namespace
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  check_defined("avg_pool2d", "input", x);
   require<ShapeError>(options.dilation == Size2(1), "avg_pool2d: expected dilation 1, got ",
                       options.dilation);
-  const Pool2dGeometry g = pool2d_geometry("avg_pool2d", x, options);
+  const Pool2dGeometry g = pool2d_geometry("avg_pool2d", x, options, x.shape());
   return average("avg_pool2d", x, g, options.count_include_pad, false);
 }
 

@@ -67,16 +67,18 @@ void check_arguments(const Tensor& x, const Tensor& running_mean, const Tensor& 
   const struct {
     const char* name;
     const Tensor& tensor;
-  } vectors[] = {{"running_mean", running_mean},
-                 {"running_var", running_var},
-                 {"weight", weight},
-                 {"bias", bias}};
+    bool edited;  // in place, so never a copy
+  } vectors[] = {{"running_mean", running_mean, true},
+                 {"running_var", running_var, true},
+                 {"weight", weight, false},
+                 {"bias", bias, false}};
   for (const auto& vector : vectors) {
     if (!vector.tensor.defined()) continue;
     check_same(kOp, "input", x, vector.name, vector.tensor);
     check_shape(kOp, vector.name, vector.tensor, {c});
-    require<ShapeError>(vector.tensor.is_contiguous(), kOp, ": expected a contiguous ",
-                        vector.name, ", got stride ", vector.tensor.strides()[0]);
+    require<ShapeError>(!vector.edited || vector.tensor.is_contiguous(), kOp,
+                        ": expected a contiguous ", vector.name, ", got stride ",
+                        vector.tensor.strides()[0]);
   }
   require<ArgumentError>(running_mean.defined() == running_var.defined() &&
                              (options.training || running_mean.defined()),
@@ -105,6 +107,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
   const bool records = needs_grad({x, weight, bias});
   const int64_t c = x.shape()[1], rows = x.numel() / c;
   const Tensor source = as_rows(x);
+  const Tensor scale = weight.defined() ? row_major(weight) : weight;
+  const Tensor shift = bias.defined() ? row_major(bias) : bias;
   const Tensor y = like_rows(source, x.dim());
   Tensor mean, invstd;
   if (options.training) {
@@ -121,7 +125,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
     launch<BatchNormArgs>(
         "batch_norm", x.device(), &KernelTable::batch_norm,
         {x.dtype(), rows, c, options.training, options.momentum, options.eps, source.data(),
-         data_or_null(weight), data_or_null(bias), target(running_mean), target(running_var),
+         data_or_null(scale), data_or_null(shift), target(running_mean), target(running_var),
          target(mean), target(invstd), y.data()});
     if (options.training && running_mean.defined()) {
       bump_version(running_mean);
@@ -135,7 +139,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
     node->dim = x.dim();
     node->training = options.training;
     node->x = SavedTensor(source);
-    node->weight = SavedTensor(weight);
+    node->weight = SavedTensor(scale);
     node->mean = SavedTensor(mean);
     node->invstd = SavedTensor(invstd);
     record(node, {x, weight, bias}, {y});

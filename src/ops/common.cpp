@@ -81,9 +81,9 @@ void check_index_range(const char* op, const char* what, const Tensor& indices, 
   NoGrad guard;
   const Tensor flat = row_major(reshape(indices, {-1}));
   const Tensor bad = empty({}, options_of(indices));
-  launch<FindOutOfRangeArgs>(op, indices.device(), &KernelTable::find_out_of_range,
-                             {flat.data<int64_t>(), flat.numel(), low, high, ignore,
-                              bad.data<int64_t>()});
+  launch<FindOutOfRangeArgs>(
+      op, indices.device(), &KernelTable::find_out_of_range,
+      {flat.data<int64_t>(), flat.numel(), low, high, ignore, bad.data<int64_t>()});
   const auto position = static_cast<int64_t>(bad.item());
   if (position < 0) return;
   fail<IndexError>(op, ": expected ", what, " in [", low, ", ", high, "), got ",
@@ -163,8 +163,7 @@ void coalesce(Dims& shape, std::initializer_list<Dims*> strides) {
 
 void copy_into(const Tensor& x, const Tensor& y, bool accumulate) {
   if (y.numel() == 0) return;
-  CopyArgs args{x.dtype(), y.dtype(), x.data(),    y.data(),
-                y.shape(), {},        y.strides(), accumulate};
+  CopyArgs args{x.dtype(), y.dtype(), x.data(), y.data(), y.shape(), {}, y.strides(), accumulate};
   args.x_strides = broadcast_strides(x, y.shape());
   order_by_stride(args.shape, {&args.y_strides, &args.x_strides});
   coalesce(args.shape, {&args.y_strides, &args.x_strides});

@@ -15,8 +15,7 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
   positive("stride", options.stride);
   positive("dilation", options.dilation);
   positive("groups", options.groups);
-  require<ShapeError>(options.padding >= 0, "conv1d: expected padding >= 0, got ",
-                      options.padding);
+  require<ShapeError>(options.padding >= 0, "conv1d: expected padding >= 0, got ", options.padding);
   const Dims &signal = x.shape(), &filter = weight.shape();
   require<ShapeError>(signal[1] % options.groups == 0 && filter[0] % options.groups == 0,
                       "conv1d: expected groups to divide ", signal[1], " input and ", filter[0],
@@ -28,11 +27,13 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
       checked_add(signal[2], checked_mul(2, options.padding, "conv1d"), "conv1d");
   const int64_t extent =
       checked_add(checked_mul(options.dilation, filter[2] - 1, "conv1d"), 1, "conv1d");
-  require<ShapeError>(extent <= padded, "conv1d: expected a kernel within the padded input, got a "
-                      "dilated extent of ", extent, " against ", padded, " for input ", signal,
-                      ", weight ", filter, " and padding ", options.padding);
-  const Conv2dOptions flat{{1, options.stride}, {0, options.padding}, {1, options.dilation},
-                           options.groups};
+  require<ShapeError>(extent <= padded,
+                      "conv1d: expected a kernel within the padded input, got a "
+                      "dilated extent of ",
+                      extent, " against ", padded, " for input ", signal, ", weight ", filter,
+                      " and padding ", options.padding);
+  const Conv2dOptions flat{
+      {1, options.stride}, {0, options.padding}, {1, options.dilation}, options.groups};
   const Tensor filters = unsqueeze(weight, 2);
   // Packed filters outlive this view: they are kept with the weight.
   derived_cache(weight);

@@ -15,14 +15,14 @@ void check_conv_options(const char* op, Size2 stride, Size2 padding, Size2 dilat
 
 void check_conv_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o) {
   if (!bias.defined()) return;
-  check_same(op, "x", x, "bias", bias);
+  check_same(op, "input", x, "bias", bias);
   check_shape(op, "bias", bias, {o});
 }
 
 void check_conv_operands(const char* op, const Tensor& x, const Tensor& weight) {
-  check_floating(op, "x", x);
+  check_floating(op, "input", x);
   check_defined(op, "weight", weight);
-  check_same(op, "x", x, "weight", weight);
+  check_same(op, "input", x, "weight", weight);
   require<ShapeError>(weight.numel() > 0, op, ": expected a weight with elements, got shape ",
                       weight.shape());
   for (int d = 1; d < x.dim(); ++d) {
@@ -44,13 +44,15 @@ void check_conv_size(const char* op, const Conv2dGeometry& g) {
 namespace {
 
 /// (size + 2p - d(k-1) - 1)/s + 1.
-int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding,
-                    int64_t dilation, const Tensor& x, const Tensor& weight) {
+int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                    const Tensor& x, const Tensor& weight) {
   const int64_t padded = checked_add(size, checked_mul(2, padding, "conv2d"), "conv2d");
   const int64_t extent = checked_add(checked_mul(dilation, kernel - 1, "conv2d"), 1, "conv2d");
-  require<ShapeError>(extent <= padded, "conv2d: expected a kernel within the padded input, got a "
-                      "dilated extent of ", extent, " against ", padded, " for input ", x.shape(),
-                      ", weight ", weight.shape(), " and padding ", padding);
+  require<ShapeError>(extent <= padded,
+                      "conv2d: expected a kernel within the padded input, got a "
+                      "dilated extent of ",
+                      extent, " against ", padded, " for input ", x.shape(), ", weight ",
+                      weight.shape(), " and padding ", padding);
   return (padded - extent) / stride + 1;
 }
 

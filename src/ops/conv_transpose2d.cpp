@@ -6,9 +6,8 @@ namespace striate {
 namespace {
 
 /// (size-1)s - 2p + d(k-1) + output_padding + 1.
-int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding,
-                    int64_t dilation, int64_t output_padding, const Tensor& x,
-                    const Tensor& weight) {
+int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                    int64_t output_padding, const Tensor& x, const Tensor& weight) {
   constexpr const char* kOp = "conv_transpose2d";
   require<ShapeError>(output_padding >= 0 && output_padding < std::max(stride, dilation), kOp,
                       ": expected output_padding in [0, ", std::max(stride, dilation),
@@ -27,8 +26,8 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight,
   constexpr const char* kOp = "conv_transpose2d";
   check_conv_options(kOp, options.stride, options.padding, options.dilation, options.groups);
   const Dims &image = x.shape(), &filter = weight.shape();
-  require<ShapeError>(image[1] % options.groups == 0, kOp, ": expected groups to divide ",
-                      image[1], " input channels, got ", options.groups);
+  require<ShapeError>(image[1] % options.groups == 0, kOp, ": expected groups to divide ", image[1],
+                      " input channels, got ", options.groups);
   require<ShapeError>(filter[0] == image[1], kOp, ": expected weight of shape (", image[1],
                       ", O/groups, kh, kw) for input ", image, ", got ", filter);
   Conv2dGeometry g{};

@@ -1,6 +1,7 @@
 #include "ops/convolution.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace striate {
 namespace {
@@ -12,10 +13,9 @@ constexpr size_t kMaxPackings = 8;
 /// change from call to call, only whether the stride steps over it.
 uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass) {
   uint64_t key = 0xCBF29CE484222325;  // FNV-1a, by words
-  for (int64_t value :
-       {static_cast<int64_t>(pass), g.c, g.o, g.kh, g.kw, g.stride_h, g.stride_w, g.pad_h, g.pad_w,
-        g.dilation_h, g.dilation_w, g.groups, std::min(g.h, g.stride_h),
-        std::min(g.w, g.stride_w)}) {
+  for (int64_t value : {static_cast<int64_t>(pass), g.c, g.o, g.kh, g.kw, g.stride_h, g.stride_w,
+                        g.pad_h, g.pad_w, g.dilation_h, g.dilation_w, g.groups,
+                        std::min(g.h, g.stride_h), std::min(g.w, g.stride_w)}) {
     key = (key ^ static_cast<uint64_t>(value)) * 0x100000001B3;
     key ^= key >> 29;
   }
@@ -60,6 +60,24 @@ Tensor workspace_of(const Conv2dBytes& bytes, const Tensor& x) {
   return empty({static_cast<int64_t>(bytes.workspace)}, {DType::kUInt8, x.device()});
 }
 
+/// A kernel that covers the whole unpadded input is a linear layer over all its values, of which
+/// the input gradient would otherwise multiply mostly border zeros.
+bool covers_input(const Conv2dGeometry& g) {
+  return g.groups == 1 && g.kh == g.h && g.kw == g.w && g.oh == 1 && g.ow == 1 && g.pad_h == 0 &&
+         g.pad_w == 0 && g.dilation_h == 1 && g.dilation_w == 1;
+}
+/// The weight of that linear layer, if the filters lie channels-last.
+std::optional<ConvWeight> flattened(const Conv2dGeometry& g, const ConvWeight& weight) {
+  const int64_t* s = weight.strides;
+  const bool channels_last =
+      s[1] == 1 && (g.kw == 1 || s[3] == g.c) && (g.kh == 1 || s[2] == g.kw * g.c);
+  if (!covers_input(g) || !channels_last) return {};
+  return ConvWeight{weight.tensor, {s[0], 1, 1, 1}, weight.keep};
+}
+Conv2dGeometry flattened(const Conv2dGeometry& g) {
+  return linear_geometry(g.n, g.c * g.h * g.w, g.o);
+}
+
 const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }
 
 }  // namespace
@@ -75,41 +93,64 @@ ConvWeight linear_weight(const Tensor& weight, bool keep) {
 }
 
 Conv2dGeometry linear_geometry(int64_t rows, int64_t in, int64_t out) {
-  return {.n = rows, .c = in, .h = 1, .w = 1, .o = out, .kh = 1, .kw = 1, .oh = 1, .ow = 1,
-          .stride_h = 1, .stride_w = 1, .pad_h = 0, .pad_w = 0, .dilation_h = 1, .dilation_w = 1,
+  return {.n = rows,
+          .c = in,
+          .h = 1,
+          .w = 1,
+          .o = out,
+          .kh = 1,
+          .kw = 1,
+          .oh = 1,
+          .ow = 1,
+          .stride_h = 1,
+          .stride_w = 1,
+          .pad_h = 0,
+          .pad_w = 0,
+          .dilation_h = 1,
+          .dilation_w = 1,
           .groups = 1};
 }
 
 void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,
                  const Tensor& bias, const Tensor& y) {
   if (y.numel() == 0) return;
+  if (g.h * g.w > 1) {
+    if (const auto flat = flattened(g, weight))
+      return run_forward(op, flattened(g), x, *flat, bias, y);
+  }
   const Conv2dBytes bytes = bytes_of(op, g, x, ConvPass::kForward);
   const auto filters = packed(op, g, ConvPass::kForward, weight, bytes.packed);
   const Tensor workspace = workspace_of(bytes, x);
-  launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
-                     {g, x.dtype(), x.data(), filters->data, data_or_null(bias), y.data(),
-                      workspace.data()});
+  launch<Conv2dArgs>(
+      op, x.device(), &KernelTable::conv2d,
+      {g, x.dtype(), x.data(), filters->data, data_or_null(bias), y.data(), workspace.data()});
 }
 
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
                     const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x) {
   if (grad_x.numel() == 0) return;
+  if (g.h * g.w > 1 && !bias.defined()) {
+    if (const auto flat = flattened(g, weight))
+      return run_input_grad(op, flattened(g), grad_y, *flat, bias, grad_x);
+  }
   const Conv2dBytes bytes = bytes_of(op, g, grad_y, ConvPass::kInputGrad);
   const auto filters = packed(op, g, ConvPass::kInputGrad, weight, bytes.packed);
   const Tensor workspace = workspace_of(bytes, grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), grad_y.data(), filters->data,
-                               data_or_null(bias), grad_x.data(), workspace.data()});
+                              {g, grad_y.dtype(), grad_y.data(), filters->data, data_or_null(bias),
+                               grad_x.data(), workspace.data()});
 }
 
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,
                      const Tensor& grad_weight) {
   if (grad_weight.numel() == 0) return;
   if (x.numel() == 0 || grad_y.numel() == 0) return fill_(grad_weight, 0);
+  if (g.h * g.w > 1 && covers_input(g))
+    return run_weight_grad(op, flattened(g), x, grad_y, grad_weight);
   const Tensor workspace = workspace_of(bytes_of(op, g, x, ConvPass::kWeightGrad), x);
-  launch<Conv2dWeightGradArgs>(op, x.device(), &KernelTable::conv2d_weight_grad,
-                               {g, x.dtype(), x.data(), grad_y.data(), grad_weight.data(),
-                                workspace.data()});
+  launch<Conv2dWeightGradArgs>(
+      op, x.device(), &KernelTable::conv2d_weight_grad,
+      {g, x.dtype(), x.data(), grad_y.data(), grad_weight.data(), workspace.data()});
 }
 
 Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
@@ -118,9 +159,9 @@ Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
   if (rows == 0) {
     fill_(grad, 0);
   } else {
-    launch<SumArgs>(op, grad_y.device(), &KernelTable::sum,
-                    {grad_y.dtype(), grad_y.dtype(), grad_y.data(), grad.data(), {c}, {1}, {rows},
-                     {c}, 1});
+    launch<SumArgs>(
+        op, grad_y.device(), &KernelTable::sum,
+        {grad_y.dtype(), grad_y.dtype(), grad_y.data(), grad.data(), {c}, {1}, {rows}, {c}, 1});
   }
   return grad;
 }

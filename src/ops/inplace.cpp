@@ -28,9 +28,9 @@ void random_(const char* op, const Tensor& x, Distribution distribution, double 
   if (x.numel() == 0) return;
   fill_in_order(x, [&](const Tensor& y) {
     const RngState state = reserve_random(y.numel());
-    launch<RandomArgs>(op, y.device(), &KernelTable::random,
-                       {y.dtype(), y.data(), y.numel(), distribution, a, b, state.seed,
-                        state.offset});
+    launch<RandomArgs>(
+        op, y.device(), &KernelTable::random,
+        {y.dtype(), y.data(), y.numel(), distribution, a, b, state.seed, state.offset});
   });
 }
 

@@ -35,16 +35,16 @@ struct LinearNode : Node {
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_floating("linear", "x", x);
+  check_floating("linear", "input", x);
   check_dim("linear", "weight", weight, 2);
-  check_same("linear", "x", x, "weight", weight);
+  check_same("linear", "input", x, "weight", weight);
   require<ShapeError>(weight.numel() > 0, "linear: expected a weight with elements, got shape ",
                       weight.shape());
   const int64_t out = weight.shape()[0], in = weight.shape()[1];
   require<ShapeError>(x.dim() >= 1 && x.shape().back() == in, "linear: expected input (..., ", in,
                       ") for weight ", weight.shape(), ", got ", x.shape());
   if (bias.defined()) {
-    check_same("linear", "x", x, "bias", bias);
+    check_same("linear", "input", x, "bias", bias);
     check_shape("linear", "bias", bias, {out});
   }
   const Conv2dGeometry g = linear_geometry(x.numel() / in, in, out);

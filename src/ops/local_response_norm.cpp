@@ -60,9 +60,9 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
   const Tensor y = empty_strided(x.shape(), source.strides(), options_of(x));
   const Tensor scale = empty({rows, c}, options_of(x));
   if (rows > 0) {
-    launch<LocalResponseNormArgs>(kOp, x.device(), &KernelTable::local_response_norm,
-                                  {x.dtype(), rows, c, size, alpha, beta, k, source.data(),
-                                   y.data(), scale.data()});
+    launch<LocalResponseNormArgs>(
+        kOp, x.device(), &KernelTable::local_response_norm,
+        {x.dtype(), rows, c, size, alpha, beta, k, source.data(), y.data(), scale.data()});
   }
   if (needs_grad({x})) {
     auto node = std::make_shared<LocalResponseNormNode>();

@@ -47,8 +47,7 @@ struct MatmulNode : Node {
     }
     if (needs_input(1)) {
       const Tensor source = row_major(stacked(a.get(*this), batch));
-      result[1] = product(source, grad, b_shape, source.size(2), grad.size(2),
-                          multiply_transposed);
+      result[1] = product(source, grad, b_shape, source.size(2), grad.size(2), multiply_transposed);
     }
     return result;
   }
@@ -59,8 +58,8 @@ struct MatmulNode : Node {
 
  private:
   /// The gradient (rows, columns) of every batch, summed to the operand's shape.
-  Tensor product(const Tensor& x, const Tensor& y, const Dims& shape, int64_t rows,
-                 int64_t columns, void (*kernel)(const Tensor&, const Tensor&, const Tensor&)) {
+  Tensor product(const Tensor& x, const Tensor& y, const Dims& shape, int64_t rows, int64_t columns,
+                 void (*kernel)(const Tensor&, const Tensor&, const Tensor&)) {
     const Tensor stack = empty({x.size(0), rows, columns}, options_of(x));
     for (int64_t i = 0; i < x.size(0); ++i) kernel(matrix(x, i), matrix(y, i), matrix(stack, i));
     Dims full = batch;
@@ -80,9 +79,8 @@ Tensor batched(const Tensor& a, const Tensor& b) {
     shape[a.dim() - 1] = b.size(1);
     return reshape(batched(reshape(a, {-1, a.size(-1)}), b), shape);
   }
-  const Dims batch =
-      broadcast_shape("matmul", Dims(a.shape().begin(), a.shape().end() - 2),
-                      Dims(b.shape().begin(), b.shape().end() - 2));
+  const Dims batch = broadcast_shape("matmul: batch dimensions", Dims(a.shape().begin(), a.shape().end() - 2),
+                                     Dims(b.shape().begin(), b.shape().end() - 2));
   Dims shape = batch;
   shape.push_back(a.size(-2));
   shape.push_back(b.size(-1));

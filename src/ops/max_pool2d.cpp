@@ -16,17 +16,17 @@ struct MaxPool2dNode : Node {
     const Tensor grad_x =
         empty({g.n, g.c, g.h, g.w}, options_of(grad_y), MemoryFormat::kChannelsLast);
     if (grad_x.numel() > 0) {
-      launch<MaxPool2dBackwardArgs>(op, grad_y.device(), &KernelTable::max_pool2d_backward,
-                                    {g, grad_y.dtype(), grad_y.data(),
-                                     argmax.get(*this).data<int32_t>(), grad_x.data()});
+      launch<MaxPool2dBackwardArgs>(
+          op, grad_y.device(), &KernelTable::max_pool2d_backward,
+          {g, grad_y.dtype(), grad_y.data(), argmax.get(*this).data<int32_t>(), grad_x.data()});
     }
     return {grad_x};
   }
   void release() override { argmax.reset(); }
 };
 
-Tensor max_pool(const char* op, const Tensor& x, const Pool2dOptions& options) {
-  const Pool2dGeometry g = pool2d_geometry(op, x, options);
+Tensor max_pool(const char* op, const Tensor& x, const Pool2dOptions& options, const Dims& input) {
+  const Pool2dGeometry g = pool2d_geometry(op, x, options, input);
   const bool records = needs_grad({x});
   const Tensor source = channels_last(x);
   const Dims shape = {g.n, g.c, g.oh, g.ow};
@@ -34,9 +34,9 @@ Tensor max_pool(const char* op, const Tensor& x, const Pool2dOptions& options) {
   Tensor argmax;
   if (records) argmax = empty(shape, {DType::kInt32, x.device()}, MemoryFormat::kChannelsLast);
   if (y.numel() > 0) {
-    launch<MaxPool2dArgs>(op, x.device(), &KernelTable::max_pool2d,
-                          {g, x.dtype(), source.data(), y.data(),
-                           records ? argmax.data<int32_t>() : nullptr});
+    launch<MaxPool2dArgs>(
+        op, x.device(), &KernelTable::max_pool2d,
+        {g, x.dtype(), source.data(), y.data(), records ? argmax.data<int32_t>() : nullptr});
   }
   if (records) {
     auto node = std::make_shared<MaxPool2dNode>(op);
@@ -50,7 +50,8 @@ Tensor max_pool(const char* op, const Tensor& x, const Pool2dOptions& options) {
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  return max_pool("max_pool2d", x, options);
+  check_defined("max_pool2d", "input", x);
+  return max_pool("max_pool2d", x, options, x.shape());
 }
 
 Tensor max_pool1d(const Tensor& x, const Pool2dOptions& options) {
@@ -60,7 +61,7 @@ Tensor max_pool1d(const Tensor& x, const Pool2dOptions& options) {
   flat.stride = Size2(1, options.stride.value_or(options.kernel).w);
   flat.padding.h = 0;
   flat.dilation.h = 1;
-  return squeeze(max_pool("max_pool1d", unsqueeze(x, 2), flat), 2);
+  return squeeze(max_pool("max_pool1d", unsqueeze(x, 2), flat, x.shape()), 2);
 }
 
 }  // namespace striate

@@ -60,10 +60,10 @@ Tensor loss_of(const char* op, const Tensor& x, const Tensor& log_prob, const Te
   const Tensor loss = empty(each ? target.shape() : Dims(), options_of(x));
   const Tensor count = empty({}, options_of(x));
   const Split split = split_at(x.shape(), 1);
-  launch<NllLossArgs>(op, x.device(), &KernelTable::nll_loss,
-                      {x.dtype(), log_prob.data(), labels.data<int64_t>(), loss.data(),
-                       count.data(), split.outer, split.n, split.inner, options.ignore_index,
-                       options.label_smoothing, options.reduction});
+  launch<NllLossArgs>(
+      op, x.device(), &KernelTable::nll_loss,
+      {x.dtype(), log_prob.data(), labels.data<int64_t>(), loss.data(), count.data(), split.outer,
+       split.n, split.inner, options.ignore_index, options.label_smoothing, options.reduction});
   if (needs_grad({x})) {
     auto node = std::make_shared<NllLossNode>();
     node->op = op;

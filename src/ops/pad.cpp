@@ -33,14 +33,13 @@ Tensor pad(const Tensor& x, const Dims& padding, double value) {
                       " dimensions, got ", padding);
   Dims before = Dims::filled(x.dim(), 0), shape = x.shape();
   for (int i = 0; i < padding.size(); i += 2) {
-    require<ShapeError>(padding[i] >= 0 && padding[i + 1] >= 0,
-                        "pad: expected padding >= 0, got ", padding);
+    require<ShapeError>(padding[i] >= 0 && padding[i + 1] >= 0, "pad: expected padding >= 0, got ",
+                        padding);
     const int d = x.dim() - 1 - i / 2;
     before[d] = padding[i];
     shape[d] = checked_add(shape[d], checked_add(padding[i], padding[i + 1], "pad"), "pad");
   }
-  const bool rows_of_channels =
-      x.is_contiguous(MemoryFormat::kChannelsLast) && !x.is_contiguous();
+  const bool rows_of_channels = x.is_contiguous(MemoryFormat::kChannelsLast) && !x.is_contiguous();
   const Tensor y =
       empty(shape, options_of(x),
             rows_of_channels ? MemoryFormat::kChannelsLast : MemoryFormat::kContiguous);

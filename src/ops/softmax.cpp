@@ -16,10 +16,9 @@ struct SoftmaxNode : Node {
     const Tensor grad_y = row_major(grads[0]);
     const Tensor grad_x = empty(saved.shape(), options_of(saved));
     if (grad_x.numel() > 0) {
-      launch<SoftmaxBackwardArgs>(
-          name(), saved.device(), &KernelTable::softmax_backward,
-          {saved.dtype(), log, grad_y.data(), saved.data(), grad_x.data(), split.outer, split.n,
-           split.inner});
+      launch<SoftmaxBackwardArgs>(name(), saved.device(), &KernelTable::softmax_backward,
+                                  {saved.dtype(), log, grad_y.data(), saved.data(), grad_x.data(),
+                                   split.outer, split.n, split.inner});
     }
     return {grad_x};
   }
@@ -32,9 +31,9 @@ Tensor normalized(const char* op, const Tensor& x, int dim, bool log) {
   const Tensor source = row_major(x);
   const Tensor y = empty(x.shape(), options_of(x));
   if (y.numel() > 0) {
-    launch<SoftmaxArgs>(op, x.device(), &KernelTable::softmax,
-                        {x.dtype(), log, source.data(), y.data(), split.outer, split.n,
-                         split.inner});
+    launch<SoftmaxArgs>(
+        op, x.device(), &KernelTable::softmax,
+        {x.dtype(), log, source.data(), y.data(), split.outer, split.n, split.inner});
   }
   if (needs_grad({x})) {
     auto node = std::make_shared<SoftmaxNode>(log, split);

@@ -27,9 +27,8 @@ struct UnaryNode : Node {
     const Tensor grad_y = with_strides(grads[0], x.strides());
     const Tensor grad_x = empty_like(x);
     if (x.numel() > 0) {
-      launch<UnaryBackwardArgs>(
-          name(), x.device(), &KernelTable::unary_backward,
-          {op, x.dtype(), grad_y.data(), x.data(), grad_x.data(), x.numel()});
+      launch<UnaryBackwardArgs>(name(), x.device(), &KernelTable::unary_backward,
+                                {op, x.dtype(), grad_y.data(), x.data(), grad_x.data(), x.numel()});
     }
     return {grad_x};
   }

@@ -63,8 +63,8 @@ Dims inferred_shape(const Tensor& x, const Dims& shape) {
   const int64_t known = checked_numel(result, "reshape");
   if (unknown >= 0 && known > 0) result[unknown] = x.numel() / known;
   require<ShapeError>(checked_numel(result, "reshape") == x.numel() && (unknown < 0 || known > 0),
-                      "reshape: expected a shape of ", x.numel(), " elements for input ",
-                      x.shape(), ", got ", shape);
+                      "reshape: expected a shape of ", x.numel(), " elements for input ", x.shape(),
+                      ", got ", shape);
   return result;
 }
 
@@ -179,9 +179,7 @@ struct ExpandNode : Node {
   Dims shape;
 
   const char* name() const override { return "expand"; }
-  TensorList backward(const TensorList& grads) override {
-    return {sum_to_shape(grads[0], shape)};
-  }
+  TensorList backward(const TensorList& grads) override { return {sum_to_shape(grads[0], shape)}; }
   void release() override {}
 };
 
@@ -197,8 +195,8 @@ Tensor expand(const Tensor& x, const Dims& shape) {
     if (i >= lead && shape[i] == -1) result[i] = from;
     fits = from == 1 || from == result[i];
   }
-  require<ShapeError>(fits, "expand: expected a shape that ", x.shape(),
-                      " broadcasts to, got ", shape);
+  require<ShapeError>(fits, "expand: expected a shape that ", x.shape(), " broadcasts to, got ",
+                      shape);
   checked_numel(result, "expand");
   if (result == x.shape()) return x;
   const Tensor y = view(x, result, broadcast_strides(x, result), x.impl().offset);

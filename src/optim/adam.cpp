@@ -10,12 +10,15 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+const char* op_name(const AdamOptions& options) { return options.decoupled ? "adamw" : "adam"; }
+
 void check_options(const AdamOptions& options) {
-  check_option("adam", "lr", options.lr, 0, kInfinity);
-  check_option("adam", "beta1", options.beta1, 0, 1);
-  check_option("adam", "beta2", options.beta2, 0, 1);
-  check_option("adam", "eps", options.eps, std::numeric_limits<double>::min(), kInfinity);
-  check_option("adam", "weight_decay", options.weight_decay, 0, kInfinity);
+  const char* op = op_name(options);
+  check_option(op, "lr", options.lr, 0, kInfinity);
+  check_option(op, "beta1", options.beta1, 0, 1);
+  check_option(op, "beta2", options.beta2, 0, 1);
+  check_option(op, "eps", options.eps, std::numeric_limits<double>::min(), kInfinity);
+  check_option(op, "weight_decay", options.weight_decay, 0, kInfinity);
 }
 
 }  // namespace
@@ -24,10 +27,11 @@ void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
                std::vector<Tensor>& exp_avg, std::vector<Tensor>& exp_avg_sq, int64_t step,
                const AdamOptions& options) {
   check_options(options);
-  require<ArgumentError>(step >= 1, "adam: expected step >= 1, got ", step);
-  Step work("adam", params, grads);
-  StepBuffers mean("adam", "exp_avg", exp_avg, params.size());
-  StepBuffers square("adam", "exp_avg_sq", exp_avg_sq, params.size());
+  const char* op = op_name(options);
+  require<ArgumentError>(step >= 1, op, ": expected step >= 1, got ", step);
+  Step work(op, params, grads);
+  StepBuffers mean(op, "exp_avg", exp_avg, params.size());
+  StepBuffers square(op, "exp_avg_sq", exp_avg_sq, params.size());
   for (StepGroup& group : work.groups) {
     for (size_t i = 0; i < group.tensors.size(); ++i) {
       const size_t index = group.indices[i];
@@ -35,14 +39,14 @@ void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
       group.tensors[i].v = square.data(index, params[index]);
       group.tensors[i].first = mean.is_new(index);
     }
-    find_kernel("adam", backend(group.device), &KernelTable::adam);
+    find_kernel(op, backend(group.device), &KernelTable::adam);
   }
   const double steps = static_cast<double>(step);
   for (const StepGroup& group : work.groups) {
-    launch<AdamArgs>("adam", group.device, &KernelTable::adam,
-                     {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()),
-                      options, 1 - std::pow(options.beta1, steps),
-                      1 - std::pow(options.beta2, steps)});
+    launch<AdamArgs>(
+        "adam", group.device, &KernelTable::adam,
+        {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()), options,
+         1 - std::pow(options.beta1, steps), 1 - std::pow(options.beta2, steps)});
   }
   work.finish();
   exp_avg = mean.take();
@@ -52,7 +56,7 @@ void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
 Adam::Adam(std::vector<Tensor> params, AdamOptions options)
     : options(options), params_(std::move(params)) {
   check_options(options);
-  check_params("adam", params_);
+  check_params(op_name(options), params_);
 }
 
 void Adam::step() {

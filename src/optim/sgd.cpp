@@ -39,9 +39,9 @@ void sgd_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grad
     find_kernel("sgd", backend(group.device), &KernelTable::sgd);
   }
   for (const StepGroup& group : step.groups) {
-    launch<SgdArgs>("sgd", group.device, &KernelTable::sgd,
-                    {group.dtype, group.tensors.data(),
-                     static_cast<int64_t>(group.tensors.size()), options});
+    launch<SgdArgs>(
+        "sgd", group.device, &KernelTable::sgd,
+        {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()), options});
   }
   step.finish();
   if (options.momentum != 0) buffers = momentum.take();

@@ -32,6 +32,17 @@ void* StepBuffers::data(size_t i, const Tensor& param) {
   return buffer.data();
 }
 
+std::vector<Tensor> StepBuffers::take() {
+  for (size_t i = 0; i < given_.size(); ++i) {
+    if (is_new(i)) {
+      given_[i] = current_[i];
+    } else if (current_[i].impl_ptr() != given_[i].impl_ptr()) {
+      copy_into(current_[i], given_[i]);
+    }
+  }
+  return std::move(given_);
+}
+
 Step::Step(const char* op, const std::vector<Tensor>& params, const std::vector<Tensor>& grads)
     : params(params) {
   require<ArgumentError>(grads.size() == params.size(), op, ": expected ", params.size(),
@@ -54,7 +65,8 @@ Step::Step(const char* op, const std::vector<Tensor>& params, const std::vector<
     }
     const Tensor& ordered = grads_.emplace_back(with_strides(grad, param.strides()));
     group->indices.push_back(i);
-    group->tensors.push_back({param.data(), ordered.data(), nullptr, nullptr, param.numel(), false});
+    group->tensors.push_back(
+        {param.data(), ordered.data(), nullptr, nullptr, param.numel(), false});
   }
 }
 

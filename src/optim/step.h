@@ -20,8 +20,8 @@ class StepBuffers {
   /// The buffer of parameter i, in its memory order. A new one is zero.
   void* data(size_t i, const Tensor& param);
   bool is_new(size_t i) const { return !given_[i].defined(); }
-  /// What the optimizer keeps once the step has been taken.
-  std::vector<Tensor> take() { return std::move(current_); }
+  /// What the optimizer keeps once the step has been taken: the tensors it gave, and new ones.
+  std::vector<Tensor> take();
 
  private:
   const char* op_;

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/limits.h"
 #include "cpu/thread_pool.h"
 #include "striate/striate.h"
 
@@ -144,4 +145,10 @@ TEST_CASE("thread counts are checked") {
   CHECK_THROWS_AS(st::set_num_threads(0), st::ArgumentError);
   CHECK_THROWS_AS(st::set_num_threads(1025), st::ArgumentError);
   CHECK(st::num_threads() >= 1);
+}
+
+TEST_CASE("limits of the process are plausible") {
+  CHECK(st::cpu::available_processors() >= 1);
+  CHECK(st::cpu::available_processors() <= static_cast<int>(std::thread::hardware_concurrency()));
+  CHECK(st::cpu::available_memory() > (int64_t{64} << 20));
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 import striate as st
 import striate.nn.functional as striate_functional
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+
 import striate as st
 import striate.nn.functional as F
 from striate import nn, optim
@@ -79,7 +80,6 @@ ROWS = [
     ("empty-too-big", st.OutOfMemoryError, lambda: st.empty((2**46,)), [str(2**48)]),
     ("arange-zero-step", st.ArgumentError, lambda: st.arange(0, 5, 0), ["arange", "0"]),
     ("device-unknown", st.DeviceError, lambda: st.zeros((2,), device="tpu"), ["tpu"]),
-    ("seed-negative", (ValueError, TypeError, OverflowError), lambda: st.manual_seed(-1), []),
     # Convolution
     ("conv2d-channels", st.ShapeError, conv(w=(6, 4, 5, 5)), ["conv2d", "3", "(6, 4, 5, 5)"]),
     ("conv2d-rank", st.ShapeError, conv(x=(3, 8)), ["conv2d", "(3, 8)"]),
@@ -90,7 +90,7 @@ ROWS = [
         "conv2d-kernel-dilated",
         st.ShapeError,
         conv(w=(6, 3, 3, 3), dilation=4),
-        ["conv2d", "4"],
+        ["conv2d", "extent of 9", "8"],
     ),
     ("conv2d-stride-0", st.ArgumentError, conv(stride=0), ["conv2d", "stride", "0"]),
     ("conv2d-stride-negative", st.ArgumentError, conv(stride=(1, -2)), ["conv2d", "stride", "-2"]),
@@ -105,7 +105,7 @@ ROWS = [
         conv(x=(1, 4, 8, 8), w=(5, 2, 3, 3), groups=2),
         ["conv2d", "groups", "5"],
     ),
-    ("conv2d-bias", st.ShapeError, conv(b=(5,)), ["conv2d", "bias", "(6)", "(5)"]),
+    ("conv2d-bias", st.ShapeError, conv(b=(5,)), ["conv2d", "bias", "(6,)", "(5,)"]),
     ("conv2d-empty-filter", st.ShapeError, conv(w=(6, 3, 0, 3)), ["conv2d", "(6, 3, 0, 3)"]),
     ("conv2d-no-channels", st.ShapeError, conv(x=(1, 0, 8, 8), w=(6, 0, 3, 3)), ["conv2d"]),
     ("conv2d-no-outputs", st.ShapeError, conv(w=(0, 3, 3, 3)), ["conv2d", "(0, 3, 3, 3)"]),
@@ -135,7 +135,12 @@ ROWS = [
     ("linear-scalar", st.ShapeError, lambda: F.linear(z(), z(4, 5)), ["linear"]),
     ("matmul-inner", st.ShapeError, lambda: z(2, 3) @ z(4, 5), ["matmul", "(2, 3)", "(4, 5)"]),
     ("matmul-scalar", st.ShapeError, lambda: z() @ z(4, 5), ["matmul"]),
-    ("matmul-batch", st.ShapeError, lambda: z(2, 3, 4) @ z(3, 4, 5), ["matmul", "(2, 3, 4)"]),
+    (
+        "matmul-batch",
+        st.ShapeError,
+        lambda: z(2, 3, 4) @ z(3, 4, 5),
+        ["matmul", "batch", "(2,)", "(3,)"],
+    ),
     # Pooling
     ("max_pool2d-rank", st.ShapeError, pool("max_pool2d", (3, 8), 2), ["max_pool2d", "(3, 8)"]),
     ("max_pool2d-kernel", st.ShapeError, pool("max_pool2d", IMAGE, 9), ["max_pool2d", "9"]),
@@ -162,8 +167,8 @@ ROWS = [
     # Normalisation and dropout
     ("bn-one-value", st.ShapeError, bn((1, 3)), ["batch_norm", "(1, 3)"]),
     ("bn-one-pixel", st.ShapeError, bn((1, 3, 1, 1)), ["batch_norm", "(1, 3, 1, 1)"]),
-    ("bn-rank", st.ShapeError, bn((3,)), ["batch_norm", "(3)"]),
-    ("bn-channels", st.ShapeError, bn((4, 5)), ["batch_norm", "5", "(3)"]),
+    ("bn-rank", st.ShapeError, bn((3,)), ["batch_norm", "(3,)"]),
+    ("bn-channels", st.ShapeError, bn((4, 5)), ["batch_norm", "5", "(3,)"]),
     ("bn-momentum", st.ArgumentError, bn(momentum=1.5), ["batch_norm", "momentum", "1.5"]),
     ("bn-momentum-nan", st.ArgumentError, bn(momentum=NAN), ["batch_norm", "momentum", "nan"]),
     ("bn-eps", st.ArgumentError, bn(eps=-1.0), ["batch_norm", "eps", "-1"]),
@@ -184,7 +189,7 @@ ROWS = [
     # Losses
     ("label-high", st.IndexError, entropy((2, 3), 0, 3), ["cross_entropy", "3"]),
     ("label-low", st.IndexError, entropy((2, 3), -1, 0), ["cross_entropy", "-1"]),
-    ("label-count", st.ShapeError, entropy((2, 3), 0, 1, 2), ["cross_entropy", "(2", "(3)"]),
+    ("label-count", st.ShapeError, entropy((2, 3), 0, 1, 2), ["cross_entropy", "(2,)", "(3,)"]),
     ("label-smoothing", st.ArgumentError, entropy((1, 3), 0, label_smoothing=1.5), ["1.5"]),
     ("loss-reduction", st.ArgumentError, entropy((1, 3), 0, reduction="avg"), ["avg"]),
     (
@@ -215,7 +220,7 @@ ROWS = [
     ("max-empty", (st.ShapeError, st.ArgumentError), lambda: z(0).max(), ["max"]),
     ("argmax-empty", (st.ShapeError, st.ArgumentError), lambda: z(2, 0).argmax(1), ["argmax"]),
     ("sum-dim", st.IndexError, lambda: z(2, 3).sum(2), ["sum", "2"]),
-    ("item", st.ShapeError, lambda: z(2).item(), ["item", "(2)"]),
+    ("item", st.ShapeError, lambda: z(2).item(), ["item", "(2,)"]),
     # Types
     ("mixed", st.DTypeError, lambda: z(2) + z(2, dtype=st.float64), ["add", "float32", "float64"]),
     (
@@ -274,13 +279,18 @@ def optimizer_rows():
     yield pytest.param(optim.SGD, {"lr": 0.1, "nesterov": True}, id="SGD-nesterov-alone")
 
 
-@pytest.mark.parametrize("make, options", optimizer_rows())
+@pytest.mark.parametrize("make, options", list(optimizer_rows()))
 def test_optimizer_options(make, options):
     rejects(st.ArgumentError, lambda: make([grad(z(2))], **options), make.__name__.lower())
 
 
 def test_optimizer_without_parameters():
     rejects(st.ArgumentError, lambda: optim.SGD([], lr=0.1))
+
+
+def test_negative_seed():
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        st.manual_seed(-1)
 
 
 def test_out_of_memory_leaves_room_for_the_next_call():
@@ -452,10 +462,22 @@ def test_nan_and_ties():
     np.testing.assert_array_equal(indices.numpy(), [1, 0])
 
 
-def test_denormals_survive():
-    """Import and kernels leave the caller's rounding and denormals alone."""
+def test_callers_denormals_survive():
+    """Kernels flush denormals; they leave the caller's own arithmetic as it was."""
     tiny = np.float32(1e-42)
     a = st.rand((300, 300))
     (a @ a).sum().item()
     assert np.float32(tiny * np.float32(1)) == tiny
     assert np.float64(5e-324) * 1 != 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_denormals_count_as_zero_at_any_size(dtype, threads, restore_threads):
+    """One rule for one element and for a million, on the caller's thread and on the pool's."""
+    st.set_num_threads(threads)
+    tiny = np.finfo(dtype).tiny
+    for n in (1, 3, 17, 1000, 1_000_003):
+        x = st.tensor(np.full((n,), tiny / 8, dtype))
+        for y in (x * 1.0, x + x, F.relu(x)):
+            assert not y.numpy().any(), n

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import striate as st
 
 pytest.importorskip("sklearn", reason="the command's default data set is scikit-learn's digits")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import reference as ref
 import striate as st
 import striate.nn.functional as F

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import striate as st
 import striate.nn.functional as F
 from cases import CASES, STRIATE

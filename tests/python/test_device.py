@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import striate as st
 import striate.nn.functional as F
 
@@ -38,6 +39,8 @@ def test_device_names():
     assert x.to("cpu") is x or x.to("cpu").numpy() is not None
     for name in ("gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", ""):
         with pytest.raises(st.DeviceError):
+            st.zeros((2,), device=name)
+        with pytest.raises((st.DeviceError, st.DTypeError)):  # neither a device nor a type
             x.to(name)
 
 

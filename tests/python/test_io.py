@@ -13,8 +13,10 @@ import time
 
 import numpy as np
 import pytest
+
 import striate as st
 from striate import nn
+from striate._core import memory_stats
 
 DTYPES = {
     "F32": np.float32,
@@ -210,10 +212,10 @@ def test_malformed(path, header, data):
 def test_huge_header_is_refused_before_allocating(path):
     for length in (2**63, 2**64 - 1, 2**40, 10**9):
         path.write_bytes(struct.pack("<Q", length) + b"{}")
-        before = st.memory_stats()["peak_bytes"]
+        before = memory_stats()["peak_bytes"]
         with pytest.raises(st.FormatError):
             st.load(path)
-        assert st.memory_stats()["peak_bytes"] == before
+        assert memory_stats()["peak_bytes"] == before
 
 
 def test_other_formats(path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import striate as st
 from striate import models, nn
 
@@ -72,15 +73,15 @@ def test_summary_leaves_the_model_alone():
 
 def test_lenet5_as_published_in_1998():
     """LeCun, Bottou, Bengio, Haffner, section II.B and table I: trainable parameters by layer are
-    C1 156, S2 12, C3 1,516, S4 32, C5 48,120, F6 10,164; the RBF output has none to train."""
-    model = models.lenet5(original=True)
-    total = 156 + 12 + 1_516 + 32 + 48_120 + 10_164
-    assert parameters(model) in {total, total + 850}  # a linear output layer in place of the RBFs
+    C1 156, S2 12, C3 1,516, S4 32, C5 48,120, F6 10,164. The paper's RBF output has none to train;
+    a linear layer of 850 stands in its place."""
+    model = models.lenet5(form="1998")
+    assert parameters(model) == 156 + 12 + 1_516 + 32 + 48_120 + 10_164 + 850
     assert model(st.rand((2, 1, 32, 32))).shape == (2, 10)
 
 
 def test_lenet1():
-    """LeCun et al. 1989/1990: 28x28 input, 4 and 12 maps of 5x5, about 2,600 free parameters."""
+    """LeCun et al. 1989: 28x28 input, 4 and 12 maps of 5x5, about 2,600 weights."""
     model = models.lenet1()
     assert model(st.rand((2, 1, 28, 28))).shape == (2, 10)
     assert 2_500 <= parameters(model) <= 3_300

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import striate as st
 from striate import nn, optim
 from striate.optim import lr_scheduler

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import striate as st
+from striate import models
 from striate.cli import bench_worker, options
 from striate.cli.console import Console
 from striate.cli.doctor import machine_report
-from striate.train import MODELS
 
 _SETTLE_SECONDS = 0.1  # lets the spinning threads of the last worker go to sleep
 _PROBE_TOLERANCE = 1e-3  # on log-probabilities, after bench_worker.PROBE_STEPS steps
@@ -122,7 +123,7 @@ def _workers(
     with tempfile.TemporaryDirectory() as directory:
         weights = Path(directory, "weights.npz")
         st.manual_seed(0)
-        np.savez(weights, *(p.detach().numpy() for p in MODELS[args.model]().parameters()))
+        np.savez(weights, *(p.detach().numpy() for p in models.get_model(args.model).parameters()))
         job = {"weights": str(weights), "batch": args.batch, "mode": args.mode}
         job["threads"] = st.get_num_threads()
         try:

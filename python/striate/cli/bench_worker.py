@@ -50,7 +50,8 @@ def striate(job: dict[str, Any], weights: list[Array], x: Array, y: Array) -> tu
 
     def infer() -> st.Tensor:
         with st.no_grad():
-            return model(images)
+            y: st.Tensor = model(images)
+            return y
 
     if job["mode"] == "infer":
         model.eval()
@@ -87,7 +88,7 @@ def torch(job: dict[str, Any], weights: list[Array], x: Array, y: Array) -> tupl
     if job["variant"] == "compile":
         model = torch.compile(model)
 
-    def infer() -> torch.Tensor:
+    def infer() -> Any:
         with torch.inference_mode():
             return model(images)
 
@@ -97,7 +98,8 @@ def torch(job: dict[str, Any], weights: list[Array], x: Array, y: Array) -> tupl
 
     def train() -> None:
         optimizer.zero_grad()
-        nn.functional.nll_loss(model(images), labels).backward()
+        loss: Any = nn.functional.nll_loss(model(images), labels)
+        loss.backward()
         optimizer.step()
 
     return train, lambda: infer().numpy()
@@ -109,7 +111,8 @@ def onnxruntime(
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes, names = [], []
+    nodes: list[Any] = []
+    names: list[str] = []
 
     def layer(operator: str, *values: Array, **attributes: Any) -> None:
         parameters = [f"w{len(names) + i}" for i in range(len(values))]
@@ -158,7 +161,7 @@ def milliseconds_per_iteration(step: Step, seconds: float) -> float:
     start = time.perf_counter()
     step()
     repeats = max(int(_SAMPLE_SECONDS / (time.perf_counter() - start)), 1)
-    samples = []
+    samples: list[float] = []
     deadline = time.perf_counter() + seconds
     while not samples or time.perf_counter() < deadline:
         start = time.perf_counter()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import striate as st
 from striate.cli import options
 from striate.cli.console import Console
@@ -45,7 +46,7 @@ def machine_report() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "isa": st.cpu_isa(),
         "threads": st.get_num_threads(),
-        "cuda_built": "cuda" in build["backends"].split(", "),
+        "cuda_built": st.cuda.is_built(),
         "cuda_available": st.cuda.is_available(),
         "cuda_reason": st.cuda.unavailable_reason(),
         "build": build,

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args)
     model, settings = load_model(args.checkpoint)
     name = args.data or settings.data
-    dataset = load_dataset(name, args.data_dir, train=False)
+    dataset = load_dataset(settings.model, name, args.data_dir, train=False)
     console = Console(machine=args.json)
     console.line(f"{settings.model} from {args.checkpoint} on {len(dataset):,} images of {name}")
     start = time.perf_counter()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import striate as st
-from striate.cli import bench, doctor, evaluate, predict, summary, train
+from striate.cli import bench, convert, doctor, evaluate, predict, summary, train
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the directory for CMake's CMAKE_PREFIX_PATH or striate_DIR",
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for module in (train, evaluate, predict, summary, doctor, bench):
+    for module in (train, evaluate, predict, summary, doctor, bench, convert):
         module.add_parser(commands)
     return parser
 

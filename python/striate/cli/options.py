@@ -23,7 +23,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--data", choices=DATASETS, help=f"data set (default: {default})")
+    parser.add_argument("--data", choices=tuple(DATASETS), help=f"data set (default: {default})")
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
@@ -42,7 +42,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object as the last line of standard output, all else on standard error",
+        help="make the last line of standard output one JSON object, all else on standard error",
     )
 
 

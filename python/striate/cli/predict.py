@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 import striate as st
 from striate.cli import options
 from striate.cli.console import Console
-from striate.train import image_transform, load_model
+from striate.train import DATASETS, image_transform, load_model
 
 Pixels = npt.NDArray[np.float32]
 
@@ -38,17 +39,17 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     options.set_threads(args)
+    pictures = [_read(path, args.invert) for path in args.images]
     model, settings = load_model(args.checkpoint)
-    box, canvas = _PLACEMENT[settings.data]
-    drawings = [_place(_read(path, args.invert), box, canvas) for path in args.images]
-    transform = image_transform(settings.data)
-    batch = st.tensor(np.stack([transform(drawing[None]) for drawing in drawings]))
+    drawings = [_place(picture, *_PLACEMENT[settings.data]) for picture in pictures]
+    transform = image_transform(settings.model, settings.data)
+    batch = st.tensor(transform(np.stack(drawings)[:, None]))
     with st.no_grad():
         scores = model.to(args.device)(batch.to(args.device)).exp().to("cpu").numpy()
 
     console = Console(machine=args.json)
     results = []
-    classes = class_names(settings.data)
+    classes = DATASETS[settings.data].classes
     for path, probabilities in zip(args.images, scores, strict=True):
         order = np.argsort(-probabilities, kind="stable")[: max(args.top, 1)]
         top = [(classes[i], float(probabilities[i])) for i in order]
@@ -77,7 +78,8 @@ def _read(path: str, invert: str) -> Pixels:
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise st.FormatError(f"predict: {error}") from error
     paper = Image.new("RGBA", rgba.size, "white")
-    grey = np.asarray(Image.alpha_composite(paper, rgba).convert("L"), np.float32) / 255
+    grey: Pixels = np.asarray(Image.alpha_composite(paper, rgba).convert("L"), np.float32)
+    grey = grey / np.float32(255)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if invert == "yes" or (invert == "auto" and np.median(border) > 0.5):
         grey = 1 - grey

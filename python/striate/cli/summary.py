@@ -6,9 +6,8 @@ import argparse
 from typing import Any
 
 import striate as st
+from striate import models
 from striate.train import MODELS
-
-_INPUT_SIZES = {"lenet1": (1, 28, 28), "lenet5": (1, 32, 32)}
 
 
 def add_parser(commands: Any) -> None:
@@ -31,5 +30,6 @@ def _size(text: str) -> tuple[int, ...]:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(st.summary(MODELS[args.model](), args.input_size or _INPUT_SIZES[args.model]))
+    side = MODELS[args.model]
+    print(st.summary(models.get_model(args.model), args.input_size or (1, side, side)))
     return 0

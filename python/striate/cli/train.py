@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args)
     settings = _settings(args)
     out = Path(args.out or args.resume or f"runs/{settings.model}-{settings.data}.safetensors")
-    train_set = load_dataset(settings.data, args.data_dir, train=True)
-    test_set = load_dataset(settings.data, args.data_dir, train=False)
+    train_set = load_dataset(settings.model, settings.data, args.data_dir, train=True)
+    test_set = load_dataset(settings.model, settings.data, args.data_dir, train=False)
     trainer = Trainer(settings, train_set, device=args.device)
     if args.resume:
         trainer.load(args.resume)
@@ -99,7 +99,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.resume is None:
         return recipe(args.model, args.data or "digits", **given)
-    settings, progress = read_checkpoint(args.resume)[1:]
+    _, settings, progress, _ = read_checkpoint(args.resume)
     expected = {"model": args.model, "data": args.data or settings.data} | given
     epochs = expected.pop("epochs", settings.epochs)
     for name, value in expected.items():

@@ -1,4 +1,4 @@
-"""Transforms of images: arrays (..., C, H, W), one image or a batch, to arrays of the same order."""
+"""Transforms: arrays (..., C, H, W), one image or a batch, to arrays of the same order."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from striate._core import Device, DType, ShapeError, Tensor
 from striate.grad_mode import no_grad
@@ -12,6 +12,13 @@ from striate.nn.parameter import Parameter
 Self = TypeVar("Self", bound="Module")
 ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
 PreHook = Callable[["Module", tuple[Any, ...]], Any]
+
+
+class IncompatibleKeys(NamedTuple):
+    """The keys that load_state_dict(strict=False) passed over."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class RemovableHandle:
@@ -34,6 +41,7 @@ class Module:
     # in any Python object, and there is no second registry to fall out of step.
     training: bool = True
     _buffer_names: tuple[str, ...] = ()
+    _unsaved_buffers: frozenset[str] = frozenset()
     _forward_hooks: list[ForwardHook] = []  # noqa: RUF012 (empty; instances get lists of their own)
     _pre_hooks: list[PreHook] = []  # noqa: RUF012
 
@@ -85,10 +93,14 @@ class Module:
             )
         object.__setattr__(self, name, value)
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """Adds a tensor that is saved and moved with the module, but not trained."""
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Adds a tensor that is moved and, if ``persistent``, saved with the module, but not
+        trained.
+        """
         if name not in self._buffer_names:
             self._buffer_names = (*self._buffer_names, name)
+        if not persistent:
+            self._unsaved_buffers |= {name}
         setattr(self, name, tensor)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -173,23 +185,28 @@ class Module:
             if isinstance(value, Parameter):
                 state[_join(prefix, name)] = value
         for name in self._buffer_names:
-            if self.__dict__[name] is not None:
+            if self.__dict__[name] is not None and name not in self._unsaved_buffers:
                 state[_join(prefix, name)] = self.__dict__[name]
         for name, module in self.named_children():
             module._collect_state(_join(prefix, name), state)
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> None:
-        """Copies tensors by name into the parameters and buffers.
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True
+    ) -> IncompatibleKeys:
+        """Copies tensors by name into the parameters and buffers; returns the names without a
+        counterpart.
 
         All missing, unexpected (unless not ``strict``) and misshapen entries are listed in one
         ShapeError, and then nothing is loaded.
         """
         own: dict[str, Tensor] = {}
         self._collect_state("", own)
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
         problems = []
         if strict:
-            problems += [f"missing key {name}" for name in own if name not in state_dict]
-            problems += [f"unexpected key {name}" for name in state_dict if name not in own]
+            problems += [f"missing key {name}" for name in missing]
+            problems += [f"unexpected key {name}" for name in unexpected]
         shared = [name for name in own if name in state_dict]
         problems += [
             f"{name}: expected shape {own[name].shape}, got {tuple(state_dict[name].shape)}"
@@ -201,6 +218,7 @@ class Module:
         with no_grad():
             for name in shared:
                 own[name].copy_(state_dict[name])
+        return IncompatibleKeys(missing, unexpected)
 
     # --- Modes ----------------------------------------------------------------------------------
 

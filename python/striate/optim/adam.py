@@ -30,18 +30,28 @@ class Adam(Optimizer):
 
     def _update(self, group: ParamGroup, state: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        adam_step(
-            group["params"],
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            state["step"],
-            group["lr"],
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            self.decoupled,
-        )
+        steps = state["step"]
+        by_count: dict[int, list[int]] = {}
+        for i, parameter in enumerate(group["params"]):
+            if parameter.grad is not None:
+                by_count.setdefault(steps[i], []).append(i)
+        # One call, unless some parameters went without a gradient in earlier steps.
+        for count, chosen in (by_count or {0: []}).items():
+            means, squares = ([state[name][i] for i in chosen] for name in self.buffer_names)
+            adam_step(
+                [group["params"][i] for i in chosen],
+                means,
+                squares,
+                count + 1,
+                group["lr"],
+                beta1,
+                beta2,
+                group["eps"],
+                group["weight_decay"],
+                self.decoupled,
+            )
+            for i, mean, square in zip(chosen, means, squares, strict=True):
+                state["exp_avg"][i], state["exp_avg_sq"][i], steps[i] = mean, square, count + 1
 
 
 class AdamW(Adam):

@@ -27,7 +27,7 @@ class Optimizer:
     ) -> None:
         self.defaults = dict(defaults)
         self.param_groups: list[ParamGroup] = []
-        # By group: for each buffer name a list beside the group's parameters, and the step count.
+        # By group: for each buffer name, and for the steps taken, a list beside its parameters.
         self._state: list[dict[str, Any]] = []
         groups = list(params)
         if not groups:
@@ -53,10 +53,16 @@ class Optimizer:
                 raise ArgumentError(f"{type(self).__name__}: a parameter appears twice")
             known.add(id(parameter))
         complete = {**self.defaults, **group, "params": tensors}
-        state: dict[str, Any] = {name: [None] * len(tensors) for name in self.buffer_names}
-        self._update({**complete, "params": []}, {**{n: [] for n in self.buffer_names}, "step": 1})
+        self._check(complete)
         self.param_groups.append(complete)
-        self._state.append({**state, "step": 0})
+        self._state.append(self._new_state(len(tensors)))
+
+    def _new_state(self, count: int) -> dict[str, Any]:
+        return {**{name: [None] * count for name in self.buffer_names}, "step": [0] * count}
+
+    def _check(self, group: ParamGroup) -> None:
+        """Raises ArgumentError on an option outside its domain."""
+        self._update({**group, "params": []}, self._new_state(0))
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Updates every parameter that has a gradient; ``closure`` computes the loss first."""
@@ -64,13 +70,10 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        for group in self.param_groups:  # all of them before any weight changes
+            self._check(group)
         for group, state in zip(self.param_groups, self._state, strict=True):
-            state["step"] += 1
-            try:
-                self._update(group, state)
-            except BaseException:
-                state["step"] -= 1
-                raise
+            self._update(group, state)
         return loss
 
     def _update(self, group: ParamGroup, state: dict[str, Any]) -> None:
@@ -102,7 +105,7 @@ class Optimizer:
                     if buffers[name][position] is not None
                 }
                 if entry and self.counts_steps:
-                    entry["step"] = tensor(buffers["step"])
+                    entry["step"] = tensor(buffers["step"][position])
                 if entry:
                     state[number] = entry
         return {"state": state, "param_groups": groups}
@@ -123,10 +126,10 @@ class Optimizer:
         first = 0
         for group in self.param_groups:
             state: dict[str, Any] = {buffer: [] for buffer in self.buffer_names}
-            state["step"] = 0
+            state["step"] = []
             for number, parameter in enumerate(group["params"], first):
                 entry = saved_state.get(number, {})
-                state["step"] = max(state["step"], int(entry.get("step", 0)))
+                state["step"].append(int(entry.get("step", 0)))
                 for buffer in self.buffer_names:
                     saved = entry.get(buffer)
                     if saved is not None and saved.shape != parameter.shape:

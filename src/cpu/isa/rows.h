@@ -19,7 +19,8 @@ struct SgdStep {
 /// the second, `decay` multiplies the parameter (AdamW) and `weight_decay` adds to the gradient.
 template <class T>
 struct AdamStep {
-  T lr, beta1, beta2, eps, root_correction, decay, weight_decay;
+  T lr, beta1, beta2, rest1, rest2;  // rest = 1 - beta, rounded once: 1 - 0.999f is off by 1e-5
+  T eps, root_correction, decay, weight_decay;
 };
 
 /// Element-wise loops. An output may be the very array of an input, but not overlap it otherwise.

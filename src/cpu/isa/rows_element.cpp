@@ -138,8 +138,8 @@ void adam(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const T grad = g[i] + s.weight_decay * p[i];
-    const T mean = m[i] + (1 - s.beta1) * (grad - m[i]);
-    const T square = s.beta2 * v[i] + (1 - s.beta2) * grad * grad;
+    const T mean = s.beta1 * m[i] + s.rest1 * grad;
+    const T square = s.beta2 * v[i] + s.rest2 * grad * grad;
     m[i] = mean;
     v[i] = square;
     p[i] = p[i] * s.decay - s.lr * mean / (square_root(square) / s.root_correction + s.eps);

@@ -1,0 +1,992 @@
+"""
+Striate's core: tensors, operations, the tape, optimizer steps and checkpoints.
+"""
+
+from __future__ import annotations
+import collections.abc
+import numpy
+import os
+from striate import ArgumentError
+from striate import AutogradError
+from striate import DTypeError
+from striate import DeviceError
+from striate import Error
+from striate import FormatError
+from striate import IndexError
+from striate import OutOfMemoryError
+from striate import ShapeError
+import typing
+
+__all__: list[str] = [
+    "ArgumentError",
+    "AutogradError",
+    "DType",
+    "DTypeError",
+    "Device",
+    "DeviceError",
+    "Error",
+    "FormatError",
+    "IndexError",
+    "OutOfMemoryError",
+    "ShapeError",
+    "Tensor",
+    "abs",
+    "adam_step",
+    "adaptive_avg_pool2d",
+    "arange",
+    "argmax",
+    "avg_pool2d",
+    "batch_norm",
+    "bfloat16",
+    "bool",
+    "build_info",
+    "cat",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
+    "cpu_isa",
+    "cross_entropy",
+    "cuda_device_count",
+    "cuda_unavailable_reason",
+    "dropout",
+    "empty",
+    "empty_cache",
+    "empty_like",
+    "exp",
+    "float32",
+    "float64",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "get_num_threads",
+    "get_rng_state",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "linear",
+    "load",
+    "local_response_norm",
+    "log",
+    "log_softmax",
+    "manual_seed",
+    "matmul",
+    "max_pool1d",
+    "max_pool2d",
+    "memory_stats",
+    "mse_loss",
+    "nll_loss",
+    "ones",
+    "ones_like",
+    "pad",
+    "rand",
+    "randn",
+    "relu",
+    "save",
+    "set_grad_enabled",
+    "set_num_threads",
+    "set_rng_state",
+    "sgd_step",
+    "sigmoid",
+    "softmax",
+    "sqrt",
+    "stack",
+    "synchronize",
+    "tanh",
+    "tensor",
+    "uint8",
+    "zeros",
+    "zeros_like",
+]
+
+class DType:
+    """
+    The type of a tensor's elements.
+    """
+    def __reduce__(self: DType | str) -> str: ...
+    def __repr__(self: DType | str) -> str: ...
+    @property
+    def is_floating_point(self) -> bool:
+        """
+        True for float32, float64 and bfloat16.
+        """
+    @property
+    def itemsize(self) -> int:
+        """
+        Bytes of one element.
+        """
+    @property
+    def name(self) -> str:
+        """
+        ``'float32'``, ...
+        """
+
+class Device:
+    """
+    A device: ``Device('cpu')``, ``Device('cuda:1')``.
+    """
+    def __eq__(self: Device | str, arg0: typing.Any) -> bool: ...
+    def __getstate__(self: Device | str) -> tuple[str]: ...
+    def __hash__(self: Device | str) -> int: ...
+    def __init__(self, name: str) -> None:
+        """
+        Raises DeviceError on a name that is not a device's.
+        """
+    def __repr__(self: Device | str) -> str: ...
+    def __setstate__(self, arg0: tuple) -> None: ...
+    def __str__(self: Device | str) -> str: ...
+    @property
+    def index(self) -> int:
+        """
+        Number of the device among those of its type.
+        """
+    @property
+    def type(self) -> str:
+        """
+        ``'cpu'`` or ``'cuda'``.
+        """
+
+class Tensor:
+    """
+    A strided, typed array on a device, with its place on the tape.
+
+    ``Tensor(other)`` is another handle on the same elements.
+    """
+
+    __array_priority__: typing.ClassVar[int] = 1000
+    def __abs__(self) -> Tensor: ...
+    def __add__(self, arg0: typing.Any) -> typing.Any: ...
+    def __array__(self, dtype: typing.Any = None, copy: typing.Any = None) -> typing.Any: ...
+    def __bool__(self) -> bool: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: typing.Any = None,
+        max_version: typing.Any = None,
+        dl_device: typing.Any = None,
+        copy: typing.Any = None,
+    ) -> typing.Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __eq__(self, arg0: typing.Any) -> typing.Any: ...
+    def __float__(self) -> float: ...
+    def __format__(self, arg0: str) -> str: ...
+    def __ge__(self, arg0: typing.Any) -> typing.Any: ...
+    def __getitem__(self, index: typing.Any) -> Tensor:
+        """
+        NumPy's indexing with integers, slices of positive step, None, ``...`` (views), and at most one array of integers or bools (a copy). On the tape. Raises IndexError.
+        """
+    def __getstate__(self) -> tuple: ...
+    def __gt__(self, arg0: typing.Any) -> typing.Any: ...
+    def __hash__(self) -> int: ...
+    def __iadd__(self, arg0: typing.Any) -> typing.Any: ...
+    def __imul__(self, arg0: typing.Any) -> typing.Any: ...
+    def __index__(self) -> int: ...
+    def __init__(self, other: Tensor) -> None: ...
+    def __int__(self) -> int: ...
+    def __isub__(self, arg0: typing.Any) -> typing.Any: ...
+    def __iter__(self) -> collections.abc.Iterator: ...
+    def __itruediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def __le__(self, arg0: typing.Any) -> typing.Any: ...
+    def __len__(self) -> int: ...
+    def __lt__(self, arg0: typing.Any) -> typing.Any: ...
+    def __matmul__(self, arg0: Tensor) -> Tensor: ...
+    def __mul__(self, arg0: typing.Any) -> typing.Any: ...
+    def __ne__(self, arg0: typing.Any) -> typing.Any: ...
+    def __neg__(self) -> Tensor: ...
+    def __pos__(self) -> Tensor: ...
+    def __pow__(self, arg0: typing.Any) -> typing.Any: ...
+    def __radd__(self, arg0: typing.Any) -> typing.Any: ...
+    def __repr__(self) -> str: ...
+    def __rmul__(self, arg0: typing.Any) -> typing.Any: ...
+    def __rpow__(self, arg0: typing.Any) -> typing.Any: ...
+    def __rsub__(self, arg0: typing.Any) -> typing.Any: ...
+    def __rtruediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def __setitem__(self, index: typing.Any, value: typing.Any) -> None:
+        """
+        Writes a number, tensor or array through the same indices, off the tape.
+        """
+    def __setstate__(self, arg0: tuple) -> None: ...
+    def __sub__(self, arg0: typing.Any) -> typing.Any: ...
+    def __truediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def abs(self) -> Tensor:
+        """
+        Absolute value of each element.
+        """
+    def add_(
+        self, other: typing.Any, alpha: typing.SupportsFloat | typing.SupportsIndex = 1.0
+    ) -> typing.Any:
+        """
+        Adds ``alpha`` times a tensor or number.
+        """
+    def argmax(
+        self, dim: typing.SupportsInt | typing.SupportsIndex | None = None, keepdim: bool = False
+    ) -> Tensor:
+        """
+        Index of the largest element, of the flattened tensor or along ``dim``. Ties and NaN go to the first index.
+        """
+    def backward(self, grad: Tensor = None, retain_graph: bool = False) -> None:
+        """
+        Adds the derivative of this tensor to the ``grad`` of every leaf it came from.
+
+        ``grad`` has this tensor's shape and weighs its elements; it may be left out for a single element. What the operations saved is freed unless ``retain_graph``. Raises AutogradError on a second pass or when a saved tensor was edited in place; gradients are then unchanged.
+        """
+    def clone(self) -> Tensor:
+        """
+        A copy, on the tape.
+        """
+    def contiguous(self, channels_last: bool = False) -> Tensor:
+        """
+        Dense in row-major (or N, H, W, C) order; itself where it is already.
+        """
+    def copy_(self, source: typing.Any) -> typing.Any:
+        """
+        Copies a tensor or array into this one, broadcast and converted.
+        """
+    def cpu(self) -> Tensor:
+        """
+        In the host's memory.
+        """
+    def cuda(self, index: typing.SupportsInt | typing.SupportsIndex = 0) -> Tensor:
+        """
+        On a CUDA device. Raises DeviceError, with the reason, where there is none.
+        """
+    def data_ptr(self) -> int:
+        """
+        Address of the first element.
+        """
+    def detach(self) -> Tensor:
+        """
+        The same elements, off the tape.
+        """
+    def dim(self) -> int:
+        """
+        Number of dimensions.
+        """
+    def double(self) -> Tensor:
+        """
+        As float64.
+        """
+    def element_size(self) -> int:
+        """
+        Bytes of one element.
+        """
+    def exp(self) -> Tensor:
+        """
+        e to the power of each element.
+        """
+    def expand(self, *args: int | collections.abc.Sequence[int]) -> Tensor:
+        """
+        A view that repeats dimensions of size 1, without a copy; -1 keeps a size.
+        """
+    def fill_(self, value: typing.SupportsFloat | typing.SupportsIndex) -> typing.Any:
+        """
+        Sets every element to ``value``.
+        """
+    def flatten(
+        self,
+        start_dim: typing.SupportsInt | typing.SupportsIndex = 0,
+        end_dim: typing.SupportsInt | typing.SupportsIndex = -1,
+    ) -> Tensor:
+        """
+        Merges the dimensions from ``start_dim`` to ``end_dim``.
+        """
+    def float(self) -> Tensor:
+        """
+        As float32.
+        """
+    def index_select(self, dim: typing.SupportsInt | typing.SupportsIndex, index: Tensor) -> Tensor:
+        """
+        The rows ``index`` (int64, 1-D) of dimension ``dim``. Raises IndexError.
+        """
+    def is_contiguous(self, channels_last: bool = False) -> bool:
+        """
+        True if the elements are dense in row-major (or N, H, W, C) order.
+        """
+    def item(self) -> typing.Any:
+        """
+        The single element as a Python number. Raises ShapeError otherwise.
+        """
+    def log(self) -> Tensor:
+        """
+        Natural logarithm of each element.
+        """
+    def log_softmax(self, dim: typing.SupportsInt | typing.SupportsIndex) -> Tensor:
+        """
+        Logarithm of softmax, computed stably.
+        """
+    def long(self) -> Tensor:
+        """
+        As int64.
+        """
+    def matmul(self, other: Tensor) -> Tensor:
+        """
+        Matrix product, with the shapes of numpy.matmul.
+        """
+    def max(
+        self, dim: typing.SupportsInt | typing.SupportsIndex | None = None, keepdim: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """
+        The largest element, or (values, int64 indices) along ``dim``. Ties go to the first index; NaN counts as the largest.
+        """
+    def mean(
+        self, dim: int | collections.abc.Sequence[int] | None = None, keepdim: bool = False
+    ) -> Tensor:
+        """
+        Mean over one dimension, several, or all. Floating point only.
+        """
+    def mul_(self, other: typing.Any) -> typing.Any:
+        """
+        Multiplies by a tensor or number.
+        """
+    def normal_(
+        self,
+        mean: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        std: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    ) -> typing.Any:
+        """
+        Draws every element from a normal distribution.
+        """
+    def numel(self) -> int:
+        """
+        Number of elements.
+        """
+    def numpy(self) -> typing.Any:
+        """
+        A NumPy array that shares the elements. Raises AutogradError if the tensor requires grad, DTypeError on bfloat16.
+        """
+    def permute(self, *args: int | collections.abc.Sequence[int]) -> Tensor:
+        """
+        A view with the dimensions in another order.
+        """
+    def relu(self) -> Tensor:
+        """
+        max(x, 0); NaN stays NaN, the derivative at 0 is 0.
+        """
+    def requires_grad_(self, requires_grad: bool = True) -> typing.Any:
+        """
+        Sets requires_grad and returns the tensor. Raises AutogradError on a non-leaf, DTypeError unless floating point.
+        """
+    def reshape(self, *args: int | collections.abc.Sequence[int]) -> Tensor:
+        """
+        The same elements in row-major order under another shape; one size may be -1. A view where the strides allow, else a copy. Raises ShapeError when the counts differ.
+        """
+    def sigmoid(self) -> Tensor:
+        """
+        1 / (1 + exp(-x)).
+        """
+    def size(
+        self, dim: typing.SupportsInt | typing.SupportsIndex | None = None
+    ) -> int | tuple[int, ...]:
+        """
+        The shape, or the size of one dimension.
+        """
+    def softmax(self, dim: typing.SupportsInt | typing.SupportsIndex) -> Tensor:
+        """
+        exp(x) over its sum along ``dim``.
+        """
+    def sqrt(self) -> Tensor:
+        """
+        Square root of each element.
+        """
+    def squeeze(self, dim: typing.SupportsInt | typing.SupportsIndex | None = None) -> Tensor:
+        """
+        A view without dimension ``dim``, if its size is 1, or without all of size 1.
+        """
+    def stride(self) -> tuple[int, ...]:
+        """
+        Steps between neighbours, in elements.
+        """
+    def sub_(
+        self, other: typing.Any, alpha: typing.SupportsFloat | typing.SupportsIndex = 1.0
+    ) -> typing.Any:
+        """
+        Subtracts ``alpha`` times a tensor or number.
+        """
+    def sum(
+        self, dim: int | collections.abc.Sequence[int] | None = None, keepdim: bool = False
+    ) -> Tensor:
+        """
+        Sum over one dimension, several, or all. Integers and bools sum to int64.
+        """
+    def tanh(self) -> Tensor:
+        """
+        Hyperbolic tangent of each element.
+        """
+    def to(
+        self, *args, dtype: DType | str | None = None, device: Device | str | None = None
+    ) -> Tensor:
+        """
+        This tensor with another element type or device: ``x.to('cuda')``, ``x.to(striate.float64)``, ``x.to(other)``. Returns itself where nothing changes.
+        """
+    def tolist(self) -> typing.Any:
+        """
+        The elements as nested lists of Python numbers.
+        """
+    def transpose(
+        self,
+        dim0: typing.SupportsInt | typing.SupportsIndex,
+        dim1: typing.SupportsInt | typing.SupportsIndex,
+    ) -> Tensor:
+        """
+        A view with two dimensions swapped.
+        """
+    def uniform_(
+        self,
+        low: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        high: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    ) -> typing.Any:
+        """
+        Draws every element from the uniform distribution on [low, high).
+        """
+    def unsqueeze(self, dim: typing.SupportsInt | typing.SupportsIndex) -> Tensor:
+        """
+        A view with a dimension of size 1 before ``dim``.
+        """
+    def view(self, *args: int | collections.abc.Sequence[int]) -> Tensor:
+        """
+        Alias of reshape().
+        """
+    def zero_(self) -> typing.Any:
+        """
+        Sets every element to 0.
+        """
+    @property
+    def T(self) -> Tensor:
+        """
+        A view with all dimensions reversed.
+        """
+    @property
+    def _version(self) -> int:
+        """
+        Number of in-place edits of the storage so far.
+        """
+    @property
+    def data(self) -> Tensor:
+        """
+        The elements, off the tape. Assigning replaces the elements, type and device under this object, and forgets its gradient.
+        """
+    @data.setter
+    def data(self, arg1: Tensor) -> None: ...
+    @property
+    def device(self) -> Device:
+        """
+        Where the elements are.
+        """
+    @property
+    def dtype(self) -> DType:
+        """
+        The element type.
+        """
+    @property
+    def grad(self) -> typing.Any:
+        """
+        The gradient that backward() accumulated, or None.
+        """
+    @grad.setter
+    def grad(self, arg1: Tensor) -> None: ...
+    @property
+    def is_leaf(self) -> bool:
+        """
+        True unless an operation on the tape made this tensor.
+        """
+    @property
+    def mT(self) -> Tensor:
+        """
+        A view with the last two dimensions swapped.
+        """
+    @property
+    def ndim(self) -> int:
+        """
+        Number of dimensions.
+        """
+    @property
+    def requires_grad(self) -> bool:
+        """
+        Whether backward() computes a gradient for this tensor. Set on leaves only.
+        """
+    @requires_grad.setter
+    def requires_grad(self, arg1: bool) -> None: ...
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """
+        The sizes, as a tuple.
+        """
+
+def abs(input: Tensor) -> Tensor:
+    """
+    Absolute value of each element.
+    """
+
+def adam_step(
+    params: collections.abc.Sequence[Tensor],
+    exp_avg: list[Tensor | None],
+    exp_avg_sq: list[Tensor | None],
+    step: typing.SupportsInt | typing.SupportsIndex,
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    beta1: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+    beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
+    eps: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
+    weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    decoupled: bool = False,
+) -> None:
+    """
+    One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step().
+    """
+
+def adaptive_avg_pool2d(input: Tensor, output_size: int | collections.abc.Sequence[int]) -> Tensor:
+    """
+    Means of windows of input (N, C, H, W) such that the result is (N, C, *output_size): window i covers floor(i H / OH) to ceil((i+1) H / OH).
+    """
+
+def arange(
+    start: typing.Any,
+    end: typing.Any = None,
+    step: typing.Any = 1,
+    dtype: DType | str | None = None,
+    device: Device | str = "cpu",
+) -> Tensor:
+    """
+    start, start + step, ... below ``end``; ``arange(n)`` counts from 0. int64 for integers, float32 otherwise.
+    """
+
+def argmax(
+    input: Tensor,
+    dim: typing.SupportsInt | typing.SupportsIndex | None = None,
+    keepdim: bool = False,
+) -> Tensor:
+    """
+    Index of the largest element, of the flattened tensor or along ``dim``.
+    """
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: int | collections.abc.Sequence[int],
+    stride: int | collections.abc.Sequence[int] | None = None,
+    padding: int | collections.abc.Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """
+    Mean of each window of input (N, C, H, W), stored channels-last. ``stride`` defaults to the kernel; ``count_include_pad`` counts the zeros of the padding.
+    """
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor = None,
+    bias: Tensor = None,
+    training: bool = False,
+    momentum: typing.SupportsFloat | typing.SupportsIndex = 0.1,
+    eps: typing.SupportsFloat | typing.SupportsIndex = 1e-05,
+) -> Tensor:
+    """
+    (x - mean) / sqrt(var + eps) * weight + bias per channel (dimension 1) of input (N, C), (N, C, L) or (N, C, H, W).
+
+    Training uses the batch's mean and biased variance and moves the running statistics (with the unbiased variance) by ``momentum``; it raises ShapeError when a channel has a single value. (Ioffe and Szegedy 2015.)
+    """
+
+def build_info() -> str:
+    """
+    Compiler, build type and backends that were compiled in, one 'key: value' a line.
+    """
+
+def cat(
+    tensors: collections.abc.Sequence[Tensor], dim: typing.SupportsInt | typing.SupportsIndex = 0
+) -> Tensor:
+    """
+    Joins tensors along an existing dimension; their other sizes agree.
+    """
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor = None,
+    stride: typing.SupportsInt | typing.SupportsIndex = 1,
+    padding: typing.SupportsInt | typing.SupportsIndex = 0,
+    dilation: typing.SupportsInt | typing.SupportsIndex = 1,
+    groups: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> Tensor:
+    """
+    1-D cross-correlation: input (N, C, L), weight (O, C/groups, k), bias (O).
+
+    Result (N, O, (L + 2 padding - dilation (k-1) - 1) // stride + 1). float32 or float64; raises ShapeError where sizes do not fit.
+    """
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor = None,
+    stride: int | collections.abc.Sequence[int] = 1,
+    padding: int | collections.abc.Sequence[int] = 0,
+    dilation: int | collections.abc.Sequence[int] = 1,
+    groups: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> Tensor:
+    """
+    2-D cross-correlation: input (N, C, H, W), weight (O, C/groups, kh, kw), bias (O).
+
+    Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). float32 or float64; raises ShapeError where sizes do not fit.
+    """
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor = None,
+    stride: int | collections.abc.Sequence[int] = 1,
+    padding: int | collections.abc.Sequence[int] = 0,
+    output_padding: int | collections.abc.Sequence[int] = 0,
+    groups: typing.SupportsInt | typing.SupportsIndex = 1,
+    dilation: int | collections.abc.Sequence[int] = 1,
+) -> Tensor:
+    """
+    The adjoint of conv2d: input (N, C, H, W), weight (C, O/groups, kh, kw), bias (O).
+
+    Result (N, O, OH, OW) with OH = (H-1) stride - 2 padding + dilation (kh-1) + output_padding + 1.
+    """
+
+def cpu_isa() -> str:
+    """
+    The instruction set in use: 'avx512', 'avx2' or 'baseline'. ``STRIATE_CPU_ISA`` in the environment forces one.
+    """
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: typing.SupportsInt | typing.SupportsIndex = -100,
+    reduction: str = "mean",
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+) -> Tensor:
+    """
+    nll_loss of log_softmax over dimension 1 of the logits (N, C, ...), fused.
+
+    ``label_smoothing`` in [0, 1] moves that share of the target's weight to the mean over all classes. (Szegedy et al. 2016, section 7.)
+    """
+
+def cuda_device_count() -> int:
+    """
+    CUDA devices that can be used now.
+    """
+
+def cuda_unavailable_reason() -> str:
+    """
+    Why cuda_device_count() is 0; empty when it is not.
+    """
+
+def dropout(
+    input: Tensor, p: typing.SupportsFloat | typing.SupportsIndex = 0.5, training: bool = True
+) -> Tensor:
+    """
+    While training, zeroes each element with probability p and scales the rest by 1/(1-p). Raises ArgumentError unless 0 <= p <= 1. (Srivastava et al. 2014.)
+    """
+
+def empty(
+    *args: int | collections.abc.Sequence[int],
+    dtype: DType | str = ...,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    A tensor whose elements are not initialised.
+    """
+
+def empty_cache(device: Device | str) -> None:
+    """
+    Returns the memory that the device's allocator caches to the system.
+    """
+
+def empty_like(input: Tensor) -> Tensor:
+    """
+    Not initialised, with the shape, type, device and order of ``input``.
+    """
+
+def exp(input: Tensor) -> Tensor:
+    """
+    e to the power of each element.
+    """
+
+def from_dlpack(source: typing.Any) -> Tensor:
+    """
+    A tensor that shares the elements of any object with ``__dlpack__`` (PyTorch, NumPy, JAX, ...) on the CPU; a copy if they are read-only. Raises BufferError on another device, an unknown type or a capsule that was consumed before.
+    """
+
+def from_numpy(array: numpy.ndarray) -> Tensor:
+    """
+    A tensor that shares the elements of an array; a copy where they cannot be shared (read-only, misaligned, or with negative strides).
+    """
+
+def full(
+    size: int | collections.abc.Sequence[int],
+    fill_value: typing.SupportsFloat | typing.SupportsIndex,
+    dtype: DType | str = ...,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    A tensor whose elements all equal ``fill_value``.
+    """
+
+def get_num_threads() -> int:
+    """
+    Threads that CPU operations use, the caller included. Results do not depend on it.
+    """
+
+def get_rng_state() -> tuple[int, int]:
+    """
+    The default generator's state: (seed, offset).
+    """
+
+def is_grad_enabled() -> bool:
+    """
+    Whether operations on this thread are recorded.
+    """
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor = None) -> Tensor:
+    """
+    input (..., in) times the transpose of weight (out, in), plus bias (out).
+    """
+
+def load(path: os.PathLike | str | bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """
+    The tensors and texts of a safetensors file, by name.
+    """
+
+def local_response_norm(
+    input: Tensor,
+    size: typing.SupportsInt | typing.SupportsIndex,
+    alpha: typing.SupportsFloat | typing.SupportsIndex = 0.0001,
+    beta: typing.SupportsFloat | typing.SupportsIndex = 0.75,
+    k: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+) -> Tensor:
+    """
+    x / (k + alpha / size * sum of x^2 over ``size`` neighbouring channels)^beta. (Krizhevsky et al. 2012, section 3.3.)
+    """
+
+def log(input: Tensor) -> Tensor:
+    """
+    Natural logarithm of each element.
+    """
+
+def log_softmax(input: Tensor, dim: typing.SupportsInt | typing.SupportsIndex) -> Tensor:
+    """
+    Logarithm of softmax along ``dim``, computed stably.
+    """
+
+def manual_seed(seed: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Seeds the default generator (Philox4x32-10); the same seed gives the same numbers on every device.
+    """
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """
+    Matrix product, with the shapes of numpy.matmul.
+    """
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: typing.SupportsInt | typing.SupportsIndex,
+    stride: typing.SupportsInt | typing.SupportsIndex | None = None,
+    padding: typing.SupportsInt | typing.SupportsIndex = 0,
+    dilation: typing.SupportsInt | typing.SupportsIndex = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """
+    Largest element of each window of input (N, C, L). ``stride`` defaults to the kernel.
+    """
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: int | collections.abc.Sequence[int],
+    stride: int | collections.abc.Sequence[int] | None = None,
+    padding: int | collections.abc.Sequence[int] = 0,
+    dilation: int | collections.abc.Sequence[int] = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """
+    Largest element of each window of input (N, C, H, W), stored channels-last.
+
+    ``stride`` defaults to the kernel. NaN propagates, ties go to the first element, the padding is minus infinity. Raises ShapeError if padding > kernel / 2.
+    """
+
+def memory_stats(device: Device | str = "cpu") -> dict[str, int]:
+    """
+    Bytes in tensors now, held from the system, and in tensors at the peak.
+    """
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """
+    Squared difference of two tensors of one shape.
+    """
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: typing.SupportsInt | typing.SupportsIndex = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """
+    Negative log-probability of the targets: log-probabilities (N, C, ...), int64 targets (N, ...).
+
+    ``reduction`` is 'mean' (over targets other than ``ignore_index``), 'sum' or 'none'. Raises IndexError on a target outside [0, C), before any read.
+    """
+
+def ones(
+    *args: int | collections.abc.Sequence[int],
+    dtype: DType | str = ...,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    A tensor of ones.
+    """
+
+def ones_like(input: Tensor) -> Tensor:
+    """
+    Ones with the shape, type, device and order of ``input``.
+    """
+
+def pad(
+    input: Tensor,
+    pad: int | collections.abc.Sequence[int],
+    mode: str = "constant",
+    value: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+) -> Tensor:
+    """
+    Surrounds ``input`` with ``value``: ``pad`` holds (before, after) pairs from the last dimension backwards, e.g. (left, right, top, bottom).
+    """
+
+def rand(
+    *args: int | collections.abc.Sequence[int],
+    dtype: DType | str = ...,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    Uniform in [0, 1), from the default generator.
+    """
+
+def randn(
+    *args: int | collections.abc.Sequence[int],
+    dtype: DType | str = ...,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    Standard normal, from the default generator.
+    """
+
+def relu(input: Tensor) -> Tensor:
+    """
+    max(x, 0) of each element. NaN stays NaN; the derivative at 0 is 0.
+    """
+
+def save(
+    tensors: collections.abc.Mapping[str, Tensor],
+    path: os.PathLike | str | bytes,
+    metadata: collections.abc.Mapping[str, str],
+) -> None:
+    """
+    Writes tensors and texts by name as a safetensors file.
+    """
+
+def set_grad_enabled(enabled: bool) -> None:
+    """
+    Turns the recording of operations on this thread on or off.
+    """
+
+def set_num_threads(count: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Sets the number of threads. Raises ArgumentError unless 1 <= count <= 1024.
+    """
+
+def set_rng_state(
+    state: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ],
+) -> None:
+    """
+    Restores what get_rng_state() returned.
+    """
+
+def sgd_step(
+    params: collections.abc.Sequence[Tensor],
+    momentum_buffers: list[Tensor | None],
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    dampening: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    nesterov: bool = False,
+) -> None:
+    """
+    One step of SGD on all parameters that have a gradient, as in PyTorch.
+
+    ``momentum_buffers`` has an entry per parameter (None before its first step; empty without momentum) and receives the buffers made. Raises ArgumentError on a value outside its domain, before any change.
+    """
+
+def sigmoid(input: Tensor) -> Tensor:
+    """
+    1 / (1 + exp(-x)) of each element.
+    """
+
+def softmax(input: Tensor, dim: typing.SupportsInt | typing.SupportsIndex) -> Tensor:
+    """
+    exp(x) over its sum along ``dim``.
+    """
+
+def sqrt(input: Tensor) -> Tensor:
+    """
+    Square root of each element.
+    """
+
+def stack(
+    tensors: collections.abc.Sequence[Tensor], dim: typing.SupportsInt | typing.SupportsIndex = 0
+) -> Tensor:
+    """
+    Joins tensors of one shape along a new dimension.
+    """
+
+def synchronize(device: Device | str) -> None:
+    """
+    Waits until all work queued on the device is done.
+    """
+
+def tanh(input: Tensor) -> Tensor:
+    """
+    Hyperbolic tangent of each element.
+    """
+
+def tensor(
+    data: typing.Any,
+    dtype: DType | str | None = None,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    A new tensor with the elements of a NumPy array, number, nested list or tensor.
+
+    Arrays keep their type and may have any strides; Python floats become float32, integers int64. Raises DTypeError on an object or big-endian array.
+    """
+
+def zeros(
+    *args: int | collections.abc.Sequence[int],
+    dtype: DType | str = ...,
+    device: Device | str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """
+    A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.
+    """
+
+def zeros_like(input: Tensor) -> Tensor:
+    """
+    Zeros with the shape, type, device and memory order of ``input``.
+    """
+
+__version__: str = "0.1.0"
+bfloat16: DType
+bool: DType
+float32: DType
+float64: DType
+int32: DType
+int64: DType
+uint8: DType
