@@ -8,12 +8,46 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 STUBS = Path(__file__).parents[1] / "python" / "striate" / "_core.pyi"
+
+
+def correct(stubs: str) -> str:
+    """What mypy needs beyond pybind11-stubgen's output."""
+    # Exceptions call themselves striate.X, so stubgen imports them; they are defined here.
+    core = importlib.import_module("striate._core")
+    names = re.findall(r"^from striate import (\w+)\n", stubs, re.MULTILINE)
+    stubs = re.sub(r"^from striate import \w+\n", "", stubs, flags=re.MULTILINE)
+    depth = {name: len(getattr(core, name).__mro__) for name in names}
+    classes = []
+    for name in sorted(names, key=lambda name: (depth[name], name)):
+        error = getattr(core, name)
+        bases = ", ".join(
+            base.__name__ if base.__module__ == "striate" else f"builtins.{base.__name__}"
+            for base in error.__bases__
+        )
+        classes.append(f'class {name}({bases}):\n    """{error.__doc__}"""\n')
+    stubs = stubs.replace("\nclass DType:", "\n" + "\n".join(classes) + "\nclass DType:", 1)
+
+    # striate.bool and Tensor.float hide the built-in types; `self` needs no type.
+    lines = stubs.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith("def "):
+            line = re.sub(r"\(self: [^,)]*", "(self", line)
+            line = re.sub(r"(?<=: |> |\[|\| )(bool|float|int)(?=[,)\]: =|])", r"builtins.\1", line)
+            line = re.sub(r"(?<=, )(bool|float|int)(?=\])", r"builtins.\1", line)
+            if "__eq__" in line or "__ne__" in line:
+                line = line.rstrip("\n") + "  # type: ignore[override]\n"
+            lines[number] = line
+    return "".join(lines).replace(
+        "import collections.abc\n", "import builtins\nimport collections.abc\n"
+    )
 
 
 def generate() -> str:
@@ -23,6 +57,7 @@ def generate() -> str:
         # striate itself is imported from where it is installed, not from this directory.
         subprocess.run([*stubgen, "--exit-code"], check=True, cwd=folder)
         stubs = Path(folder, "striate", "_core.pyi")
+        stubs.write_text(correct(stubs.read_text()))
         config = STUBS.parents[2] / "pyproject.toml"
         ruff = [sys.executable, "-m", "ruff", "format", "--quiet", "--config", str(config)]
         subprocess.run([*ruff, str(stubs)], check=True)

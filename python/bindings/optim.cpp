@@ -19,11 +19,7 @@ Parameters read_buffers(const py::list& list) {
 /// Puts buffers that a step created into Python's list.
 void write_buffers(const Parameters& buffers, py::list& list) {
   for (size_t i = 0; i < buffers.size(); ++i) {
-    if (i >= list.size()) {
-      list.append(to_python(buffers[i]));
-    } else if (py::handle(list[i]).is_none() && buffers[i].defined()) {
-      list[i] = buffers[i];
-    }
+    if (py::handle(list[i]).is_none() && buffers[i].defined()) list[i] = buffers[i];
   }
 }
 

@@ -79,8 +79,9 @@ Tensor batched(const Tensor& a, const Tensor& b) {
     shape[a.dim() - 1] = b.size(1);
     return reshape(batched(reshape(a, {-1, a.size(-1)}), b), shape);
   }
-  const Dims batch = broadcast_shape("matmul: batch dimensions", Dims(a.shape().begin(), a.shape().end() - 2),
-                                     Dims(b.shape().begin(), b.shape().end() - 2));
+  const Dims batch =
+      broadcast_shape("matmul: batch dimensions", Dims(a.shape().begin(), a.shape().end() - 2),
+                      Dims(b.shape().begin(), b.shape().end() - 2));
   Dims shape = batch;
   shape.push_back(a.size(-2));
   shape.push_back(b.size(-1));

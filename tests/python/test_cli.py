@@ -77,7 +77,7 @@ def test_resumed_equals_uninterrupted(short, tmp_path):
 
 def test_interrupted_saves_and_resumes_to_the_same_bytes(tmp_path):
     """SIGINT in the middle of an epoch: exit code 130, and nothing of the run is lost."""
-    options = ["--epochs", "8", "--seed", "1", "--batch-size", "8"]
+    options = ["--epochs", "4", "--seed", "1", "--batch-size", "8"]
     whole, path = tmp_path / "whole.safetensors", tmp_path / "interrupted.safetensors"
     striate("train", "lenet5", *options, "--out", whole)
     child = subprocess.Popen(
@@ -127,6 +127,14 @@ def test_predict(trained, tmp_path):
     assert all(0 < p["probability"] <= 1 for p in predictions)
 
 
+def test_predict_without_a_picture(trained, tmp_path):
+    (tmp_path / "text.png").write_text("not a picture")
+    for name in ("nowhere.png", "text.png"):
+        result = striate("predict", tmp_path / name, "--checkpoint", trained[1], check=False)
+        assert result.returncode == 2
+        assert len(result.stderr.strip().splitlines()) == 1 and name in result.stderr
+
+
 def test_summary():
     text = striate("summary", "lenet5").stdout
     assert "61,706" in text and "Conv2d-7" in text
@@ -164,7 +172,6 @@ MISTAKES = {
     "no-directory": (["train", "lenet5", "--data", "mnist", "--data-dir", "/nowhere"], "/nowhere"),
     "no-checkpoint": (["eval", "--checkpoint", "/nowhere/x.safetensors"], "/nowhere"),
     "no-resume": (["train", "lenet5", "--resume", "/nowhere/x.safetensors"], "/nowhere"),
-    "no-image": (["predict", "/nowhere/image.png"], "nowhere"),
     "summary-model": (["summary", "alexnet9"], "alexnet9"),
 }
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import striate as st
 
 NEEDS = {
     "baseline": set(),
@@ -36,6 +37,8 @@ def run(isa: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("isa", NEEDS)
 def test_exact_on(isa):
+    if isa == st.cpu_isa():
+        pytest.skip("test_conv_exact.py of this very session runs on it")
     missing = NEEDS[isa] - processor_flags()
     if missing:
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")

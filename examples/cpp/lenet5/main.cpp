@@ -95,13 +95,13 @@ double accuracy(const LeNet5& model, const Dataset& data) {
 }
 
 void train(const std::string& directory) {
-  constexpr int kEpochs = 4;
+  constexpr int kEpochs = 5;
   constexpr int64_t kBatch = 64;
   const Dataset training(directory, "train"), test(directory, "t10k");
 
   st::manual_seed(0);
   const LeNet5 model;
-  st::SGD optimizer(model.parameters(), {.lr = 0.04, .momentum = 0.9, .weight_decay = 1e-4});
+  st::SGD optimizer(model.parameters(), {.lr = 0.02, .momentum = 0.9, .weight_decay = 5e-4});
   std::vector<int64_t> order(static_cast<size_t>(training.size()));
   std::iota(order.begin(), order.end(), 0);
   std::mt19937 random(0);
@@ -122,7 +122,7 @@ void train(const std::string& directory) {
       optimizer.step();
       total_loss += loss.item() * static_cast<double>(count);
     }
-    optimizer.options.lr *= 0.4;
+    optimizer.options.lr *= 0.5;
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     const double images = static_cast<double>(training.size());
     std::printf("epoch %d of %d: loss %.4f, %.0f images/s\n", epoch, kEpochs, total_loss / images,

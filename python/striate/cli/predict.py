@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,14 +68,16 @@ def run(args: argparse.Namespace) -> int:
 def _read(path: str, invert: str) -> Pixels:
     """Grey levels in [0, 1], light on dark; transparency counts as white paper."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError:
-        raise st.ArgumentError("predict: needs Pillow: pip install 'striate[cli]'") from None
+        raise st.Error("predict: needs Pillow: pip install 'striate[cli]'") from None
     try:
-        with Image.open(Path(path)) as image:
+        with Image.open(path) as image:
             rgba = ImageOps.exif_transpose(image).convert("RGBA")
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise st.FormatError(f"predict: {error}") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise  # no such file, or no permission
+        raise st.FormatError(f"predict: {path}: {error}") from error
     paper = Image.new("RGBA", rgba.size, "white")
     grey: Pixels = np.asarray(Image.alpha_composite(paper, rgba).convert("L"), np.float32)
     grey = grey / np.float32(255)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     console.line(
         f"{settings.model} on {settings.data}: {len(train_set):,} images to learn from, "
         f"{len(test_set):,} held out; batches of {settings.batch_size}, lr {settings.lr:g}, "
-        f"seed {settings.seed}; {args.device}, {st.get_num_threads()} threads"
+        f"seed {settings.seed}; device {args.device}, threads {st.get_num_threads()}"
     )
     start, images, train_seconds = time.perf_counter(), 0, 0.0
     with _stop_on_interrupt(trainer):

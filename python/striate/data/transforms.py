@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +97,7 @@ class Resize:
     def __call__(self, images: Array) -> Array:
         rows = _interpolation(images.shape[-2], self.size[0])
         columns = _interpolation(images.shape[-1], self.size[1])
-        resized = rows @ images.astype(np.float32) @ columns.T
+        resized: Floats = rows @ images.astype(np.float32) @ columns.T
         if images.dtype == np.uint8:
             return np.rint(resized).astype(np.uint8)
         return resized
@@ -113,7 +112,7 @@ def _interpolation(source: int, target: int) -> Floats:
     lower = np.floor(centres).astype(np.int64)
     upper = np.minimum(lower + 1, source - 1)
     share = (centres - lower).astype(np.float32)
-    matrix: Any = np.zeros((target, source), np.float32)
+    matrix = np.zeros((target, source), np.float32)
     np.add.at(matrix, (np.arange(target), lower), 1 - share)
     np.add.at(matrix, (np.arange(target), upper), share)
     return matrix

@@ -113,7 +113,7 @@ class PartialConv2d(Module):
                 table[row, column] = kernel
                 kernel += 1
         self.table: Tensor
-        self.register_buffer("table", tensor(table.ravel()))
+        self.register_buffer("table", tensor(table.ravel()), persistent=False)
         self.shape = (len(connections), in_channels, kernel_size, kernel_size)
 
     def forward(self, input: Tensor) -> Tensor:

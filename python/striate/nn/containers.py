@@ -20,12 +20,9 @@ class Sequential(Module):
     @overload
     def __init__(self, *layers: Module) -> None: ...
     def __init__(self, *layers: Any) -> None:
-        if len(layers) == 1 and isinstance(layers[0], Mapping):
-            named = layers[0].items()
-        else:
-            named = ((str(i), layer) for i, layer in enumerate(layers))
-        for name, layer in named:
-            self.add_module(name, layer)
+        named = len(layers) == 1 and isinstance(layers[0], Mapping)
+        for name, layer in layers[0].items() if named else enumerate(layers):
+            self.add_module(str(name), layer)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -24,12 +24,13 @@ class IncompatibleKeys(NamedTuple):
 class RemovableHandle:
     """What a hook's registration returns; ``remove()`` undoes it."""
 
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks, self._hook = hooks, hook
+    def __init__(self, module: Module, hooks: list[Any], hook: Any) -> None:
+        self._module, self._hooks, self._hook = module, hooks, hook
 
     def remove(self) -> None:
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
+        self._module._hooked = bool(self._module._forward_hooks or self._module._pre_hooks)
 
 
 class Module:
@@ -40,6 +41,7 @@ class Module:
     # Attributes live in the instance's own dict and nowhere else: reading one costs no more than
     # in any Python object, and there is no second registry to fall out of step.
     training: bool = True
+    _hooked: bool = False
     _buffer_names: tuple[str, ...] = ()
     _unsaved_buffers: frozenset[str] = frozenset()
     _forward_hooks: list[ForwardHook] = []  # noqa: RUF012 (empty; instances get lists of their own)
@@ -50,9 +52,9 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if not (self._pre_hooks or self._forward_hooks):
-                return self.forward(*args, **kwargs)
-            return self._call_with_hooks(args, kwargs)
+            if self._hooked:
+                return self._call_with_hooks(args, kwargs)
+            return self.forward(*args, **kwargs)
         except Exception as error:
             _name_layer(error, self)
             raise
@@ -71,15 +73,17 @@ class Module:
 
     def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
         """Calls ``hook(module, args, output)`` after each forward; a result replaces the output."""
-        hooks = self.__dict__.setdefault("_forward_hooks", [])
-        hooks.append(hook)
-        return RemovableHandle(hooks, hook)
+        return self._add_hook("_forward_hooks", hook)
 
     def register_forward_pre_hook(self, hook: PreHook) -> RemovableHandle:
         """Calls ``hook(module, args)`` before each forward; a result replaces the arguments."""
-        hooks = self.__dict__.setdefault("_pre_hooks", [])
+        return self._add_hook("_pre_hooks", hook)
+
+    def _add_hook(self, kind: str, hook: Any) -> RemovableHandle:
+        hooks = self.__dict__.setdefault(kind, [])
         hooks.append(hook)
-        return RemovableHandle(hooks, hook)
+        self._hooked = True
+        return RemovableHandle(self, hooks, hook)
 
     # --- Attributes -----------------------------------------------------------------------------
 
