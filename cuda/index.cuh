@@ -8,7 +8,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "launch.cuh"
+#include <launch.cuh>  // device/, or a host harness in its place
 
 namespace striate::cuda {
 

@@ -40,9 +40,8 @@ def correct(stubs: str) -> str:
     for number, line in enumerate(lines):
         if line.lstrip().startswith("def "):
             line = re.sub(r"\(self: [^,)]*", "(self", line)
-            line = re.sub(r"(?<=: |> |\[|\| )(bool|float|int)(?=[,)\]: =|])", r"builtins.\1", line)
-            line = re.sub(r"(?<=, )(bool|float|int)(?=\])", r"builtins.\1", line)
-            if "__eq__" in line or "__ne__" in line:
+            line = re.sub(r"(?<!def )(?<![\w.])(bool|float)\b(?!\()", r"builtins.\1", line)
+            if re.search(r"def __(eq|ne)__.*-> Tensor", line):
                 line = line.rstrip("\n") + "  # type: ignore[override]\n"
             lines[number] = line
     return "".join(lines).replace(

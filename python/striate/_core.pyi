@@ -3,18 +3,9 @@ Striate's core: tensors, operations, the tape, optimizer steps and checkpoints.
 """
 
 from __future__ import annotations
+import builtins
 import collections.abc
 import numpy
-import os
-from striate import ArgumentError
-from striate import AutogradError
-from striate import DTypeError
-from striate import DeviceError
-from striate import Error
-from striate import FormatError
-from striate import IndexError
-from striate import OutOfMemoryError
-from striate import ShapeError
 import typing
 
 __all__: list[str] = [
@@ -98,14 +89,41 @@ __all__: list[str] = [
     "zeros_like",
 ]
 
+class Error(builtins.Exception):
+    """Base of every exception that Striate raises on purpose."""
+
+class ArgumentError(Error, builtins.ValueError):
+    """A parameter outside its domain."""
+
+class AutogradError(Error, builtins.RuntimeError):
+    """A misuse of the tape: a second backward, an edited saved tensor."""
+
+class DTypeError(Error, builtins.TypeError):
+    """An element type that the operation does not take."""
+
+class DeviceError(Error, builtins.RuntimeError):
+    """A device that is absent, mismatched or lacks the operation."""
+
+class FormatError(Error, builtins.ValueError):
+    """A file that is truncated, corrupt or of another format."""
+
+class OutOfMemoryError(Error, builtins.MemoryError):
+    """An allocation that the device cannot satisfy."""
+
+class IndexError(Error, builtins.IndexError):
+    """A label or index outside its range."""
+
+class ShapeError(ArgumentError):
+    """Sizes, ranks or strides that do not fit together."""
+
 class DType:
     """
     The type of a tensor's elements.
     """
-    def __reduce__(self: DType | str) -> str: ...
-    def __repr__(self: DType | str) -> str: ...
+    def __reduce__(self) -> str: ...
+    def __repr__(self) -> str: ...
     @property
-    def is_floating_point(self) -> bool:
+    def is_floating_point(self) -> builtins.bool:
         """
         True for float32, float64 and bfloat16.
         """
@@ -124,16 +142,15 @@ class Device:
     """
     A device: ``Device('cpu')``, ``Device('cuda:1')``.
     """
-    def __eq__(self: Device | str, arg0: typing.Any) -> bool: ...
-    def __getstate__(self: Device | str) -> tuple[str]: ...
-    def __hash__(self: Device | str) -> int: ...
+    def __eq__(self, arg0: typing.Any) -> builtins.bool: ...
+    def __hash__(self) -> int: ...
     def __init__(self, name: str) -> None:
         """
         Raises DeviceError on a name that is not a device's.
         """
-    def __repr__(self: Device | str) -> str: ...
-    def __setstate__(self, arg0: tuple) -> None: ...
-    def __str__(self: Device | str) -> str: ...
+    def __reduce__(self) -> tuple[type, tuple[str]]: ...
+    def __repr__(self) -> str: ...
+    def __str__(self) -> str: ...
     @property
     def index(self) -> int:
         """
@@ -154,9 +171,9 @@ class Tensor:
 
     __array_priority__: typing.ClassVar[int] = 1000
     def __abs__(self) -> Tensor: ...
-    def __add__(self, arg0: typing.Any) -> typing.Any: ...
-    def __array__(self, dtype: typing.Any = None, copy: typing.Any = None) -> typing.Any: ...
-    def __bool__(self) -> bool: ...
+    def __add__(self, arg0: typing.Any) -> Tensor: ...
+    def __array__(self, dtype: typing.Any = None, copy: typing.Any = None) -> numpy.ndarray: ...
+    def __bool__(self) -> builtins.bool: ...
     def __dlpack__(
         self,
         *,
@@ -166,64 +183,68 @@ class Tensor:
         copy: typing.Any = None,
     ) -> typing.Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
-    def __eq__(self, arg0: typing.Any) -> typing.Any: ...
-    def __float__(self) -> float: ...
+    def __eq__(self, arg0: typing.Any) -> Tensor:  # type: ignore[override]
+        ...
+    def __float__(self) -> builtins.float: ...
     def __format__(self, arg0: str) -> str: ...
-    def __ge__(self, arg0: typing.Any) -> typing.Any: ...
+    def __ge__(self, arg0: typing.Any) -> Tensor: ...
     def __getitem__(self, index: typing.Any) -> Tensor:
         """
         NumPy's indexing with integers, slices of positive step, None, ``...`` (views), and at most one array of integers or bools (a copy). On the tape. Raises IndexError.
         """
-    def __getstate__(self) -> tuple: ...
-    def __gt__(self, arg0: typing.Any) -> typing.Any: ...
+    def __getstate__(self) -> tuple[typing.Any, ...]: ...
+    def __gt__(self, arg0: typing.Any) -> Tensor: ...
     def __hash__(self) -> int: ...
-    def __iadd__(self, arg0: typing.Any) -> typing.Any: ...
-    def __imul__(self, arg0: typing.Any) -> typing.Any: ...
+    def __iadd__(self, arg0: typing.Any) -> Tensor: ...
+    def __imul__(self, arg0: typing.Any) -> Tensor: ...
     def __index__(self) -> int: ...
     def __init__(self, other: Tensor) -> None: ...
     def __int__(self) -> int: ...
-    def __isub__(self, arg0: typing.Any) -> typing.Any: ...
-    def __iter__(self) -> collections.abc.Iterator: ...
-    def __itruediv__(self, arg0: typing.Any) -> typing.Any: ...
-    def __le__(self, arg0: typing.Any) -> typing.Any: ...
+    def __isub__(self, arg0: typing.Any) -> Tensor: ...
+    def __iter__(self) -> collections.abc.Iterator[Tensor]: ...
+    def __itruediv__(self, arg0: typing.Any) -> Tensor: ...
+    def __le__(self, arg0: typing.Any) -> Tensor: ...
     def __len__(self) -> int: ...
-    def __lt__(self, arg0: typing.Any) -> typing.Any: ...
+    def __lt__(self, arg0: typing.Any) -> Tensor: ...
     def __matmul__(self, arg0: Tensor) -> Tensor: ...
-    def __mul__(self, arg0: typing.Any) -> typing.Any: ...
-    def __ne__(self, arg0: typing.Any) -> typing.Any: ...
+    def __mul__(self, arg0: typing.Any) -> Tensor: ...
+    def __ne__(self, arg0: typing.Any) -> Tensor:  # type: ignore[override]
+        ...
     def __neg__(self) -> Tensor: ...
     def __pos__(self) -> Tensor: ...
-    def __pow__(self, arg0: typing.Any) -> typing.Any: ...
-    def __radd__(self, arg0: typing.Any) -> typing.Any: ...
+    def __pow__(self, arg0: typing.Any) -> Tensor: ...
+    def __radd__(self, arg0: typing.Any) -> Tensor: ...
     def __repr__(self) -> str: ...
-    def __rmul__(self, arg0: typing.Any) -> typing.Any: ...
-    def __rpow__(self, arg0: typing.Any) -> typing.Any: ...
-    def __rsub__(self, arg0: typing.Any) -> typing.Any: ...
-    def __rtruediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def __rmul__(self, arg0: typing.Any) -> Tensor: ...
+    def __rpow__(self, arg0: typing.Any) -> Tensor: ...
+    def __rsub__(self, arg0: typing.Any) -> Tensor: ...
+    def __rtruediv__(self, arg0: typing.Any) -> Tensor: ...
     def __setitem__(self, index: typing.Any, value: typing.Any) -> None:
         """
         Writes a number, tensor or array through the same indices, off the tape.
         """
-    def __setstate__(self, arg0: tuple) -> None: ...
-    def __sub__(self, arg0: typing.Any) -> typing.Any: ...
-    def __truediv__(self, arg0: typing.Any) -> typing.Any: ...
+    def __setstate__(self, arg0: tuple[typing.Any, ...]) -> None: ...
+    def __sub__(self, arg0: typing.Any) -> Tensor: ...
+    def __truediv__(self, arg0: typing.Any) -> Tensor: ...
     def abs(self) -> Tensor:
         """
         Absolute value of each element.
         """
     def add_(
         self, other: typing.Any, alpha: typing.SupportsFloat | typing.SupportsIndex = 1.0
-    ) -> typing.Any:
+    ) -> Tensor:
         """
         Adds ``alpha`` times a tensor or number.
         """
     def argmax(
-        self, dim: typing.SupportsInt | typing.SupportsIndex | None = None, keepdim: bool = False
+        self,
+        dim: typing.SupportsInt | typing.SupportsIndex | None = None,
+        keepdim: builtins.bool = False,
     ) -> Tensor:
         """
         Index of the largest element, of the flattened tensor or along ``dim``. Ties and NaN go to the first index.
         """
-    def backward(self, grad: Tensor = None, retain_graph: bool = False) -> None:
+    def backward(self, grad: Tensor | None = None, retain_graph: builtins.bool = False) -> None:
         """
         Adds the derivative of this tensor to the ``grad`` of every leaf it came from.
 
@@ -233,11 +254,11 @@ class Tensor:
         """
         A copy, on the tape.
         """
-    def contiguous(self, channels_last: bool = False) -> Tensor:
+    def contiguous(self, channels_last: builtins.bool = False) -> Tensor:
         """
         Dense in row-major (or N, H, W, C) order; itself where it is already.
         """
-    def copy_(self, source: typing.Any) -> typing.Any:
+    def copy_(self, source: typing.Any) -> Tensor:
         """
         Copies a tensor or array into this one, broadcast and converted.
         """
@@ -277,7 +298,7 @@ class Tensor:
         """
         A view that repeats dimensions of size 1, without a copy; -1 keeps a size.
         """
-    def fill_(self, value: typing.SupportsFloat | typing.SupportsIndex) -> typing.Any:
+    def fill_(self, value: typing.SupportsFloat | typing.SupportsIndex) -> Tensor:
         """
         Sets every element to ``value``.
         """
@@ -297,7 +318,7 @@ class Tensor:
         """
         The rows ``index`` (int64, 1-D) of dimension ``dim``. Raises IndexError.
         """
-    def is_contiguous(self, channels_last: bool = False) -> bool:
+    def is_contiguous(self, channels_last: builtins.bool = False) -> builtins.bool:
         """
         True if the elements are dense in row-major (or N, H, W, C) order.
         """
@@ -322,18 +343,20 @@ class Tensor:
         Matrix product, with the shapes of numpy.matmul.
         """
     def max(
-        self, dim: typing.SupportsInt | typing.SupportsIndex | None = None, keepdim: bool = False
+        self,
+        dim: typing.SupportsInt | typing.SupportsIndex | None = None,
+        keepdim: builtins.bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """
         The largest element, or (values, int64 indices) along ``dim``. Ties go to the first index; NaN counts as the largest.
         """
     def mean(
-        self, dim: int | collections.abc.Sequence[int] | None = None, keepdim: bool = False
+        self, dim: int | collections.abc.Sequence[int] | None = None, keepdim: builtins.bool = False
     ) -> Tensor:
         """
         Mean over one dimension, several, or all. Floating point only.
         """
-    def mul_(self, other: typing.Any) -> typing.Any:
+    def mul_(self, other: typing.Any) -> Tensor:
         """
         Multiplies by a tensor or number.
         """
@@ -341,7 +364,7 @@ class Tensor:
         self,
         mean: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         std: typing.SupportsFloat | typing.SupportsIndex = 1.0,
-    ) -> typing.Any:
+    ) -> Tensor:
         """
         Draws every element from a normal distribution.
         """
@@ -349,7 +372,7 @@ class Tensor:
         """
         Number of elements.
         """
-    def numpy(self) -> typing.Any:
+    def numpy(self) -> numpy.ndarray:
         """
         A NumPy array that shares the elements. Raises AutogradError if the tensor requires grad, DTypeError on bfloat16.
         """
@@ -361,7 +384,7 @@ class Tensor:
         """
         max(x, 0); NaN stays NaN, the derivative at 0 is 0.
         """
-    def requires_grad_(self, requires_grad: bool = True) -> typing.Any:
+    def requires_grad_(self, requires_grad: builtins.bool = True) -> Tensor:
         """
         Sets requires_grad and returns the tensor. Raises AutogradError on a non-leaf, DTypeError unless floating point.
         """
@@ -397,12 +420,12 @@ class Tensor:
         """
     def sub_(
         self, other: typing.Any, alpha: typing.SupportsFloat | typing.SupportsIndex = 1.0
-    ) -> typing.Any:
+    ) -> Tensor:
         """
         Subtracts ``alpha`` times a tensor or number.
         """
     def sum(
-        self, dim: int | collections.abc.Sequence[int] | None = None, keepdim: bool = False
+        self, dim: int | collections.abc.Sequence[int] | None = None, keepdim: builtins.bool = False
     ) -> Tensor:
         """
         Sum over one dimension, several, or all. Integers and bools sum to int64.
@@ -412,7 +435,10 @@ class Tensor:
         Hyperbolic tangent of each element.
         """
     def to(
-        self, *args, dtype: DType | str | None = None, device: Device | str | None = None
+        self,
+        *args: Tensor | DType | Device | str,
+        dtype: DType | str | None = None,
+        device: Device | str | None = None,
     ) -> Tensor:
         """
         This tensor with another element type or device: ``x.to('cuda')``, ``x.to(striate.float64)``, ``x.to(other)``. Returns itself where nothing changes.
@@ -433,7 +459,7 @@ class Tensor:
         self,
         low: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         high: typing.SupportsFloat | typing.SupportsIndex = 1.0,
-    ) -> typing.Any:
+    ) -> Tensor:
         """
         Draws every element from the uniform distribution on [low, high).
         """
@@ -445,7 +471,7 @@ class Tensor:
         """
         Alias of reshape().
         """
-    def zero_(self) -> typing.Any:
+    def zero_(self) -> Tensor:
         """
         Sets every element to 0.
         """
@@ -477,14 +503,14 @@ class Tensor:
         The element type.
         """
     @property
-    def grad(self) -> typing.Any:
+    def grad(self) -> Tensor | None:
         """
         The gradient that backward() accumulated, or None.
         """
     @grad.setter
-    def grad(self, arg1: Tensor) -> None: ...
+    def grad(self, arg1: Tensor | None) -> None: ...
     @property
-    def is_leaf(self) -> bool:
+    def is_leaf(self) -> builtins.bool:
         """
         True unless an operation on the tape made this tensor.
         """
@@ -499,12 +525,12 @@ class Tensor:
         Number of dimensions.
         """
     @property
-    def requires_grad(self) -> bool:
+    def requires_grad(self) -> builtins.bool:
         """
         Whether backward() computes a gradient for this tensor. Set on leaves only.
         """
     @requires_grad.setter
-    def requires_grad(self, arg1: bool) -> None: ...
+    def requires_grad(self, arg1: builtins.bool) -> None: ...
     @property
     def shape(self) -> tuple[int, ...]:
         """
@@ -526,7 +552,7 @@ def adam_step(
     beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
     eps: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
-    decoupled: bool = False,
+    decoupled: builtins.bool = False,
 ) -> None:
     """
     One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step().
@@ -551,7 +577,7 @@ def arange(
 def argmax(
     input: Tensor,
     dim: typing.SupportsInt | typing.SupportsIndex | None = None,
-    keepdim: bool = False,
+    keepdim: builtins.bool = False,
 ) -> Tensor:
     """
     Index of the largest element, of the flattened tensor or along ``dim``.
@@ -562,8 +588,8 @@ def avg_pool2d(
     kernel_size: int | collections.abc.Sequence[int],
     stride: int | collections.abc.Sequence[int] | None = None,
     padding: int | collections.abc.Sequence[int] = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
+    ceil_mode: builtins.bool = False,
+    count_include_pad: builtins.bool = True,
 ) -> Tensor:
     """
     Mean of each window of input (N, C, H, W), stored channels-last. ``stride`` defaults to the kernel; ``count_include_pad`` counts the zeros of the padding.
@@ -571,11 +597,11 @@ def avg_pool2d(
 
 def batch_norm(
     input: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    weight: Tensor = None,
-    bias: Tensor = None,
-    training: bool = False,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: builtins.bool = False,
     momentum: typing.SupportsFloat | typing.SupportsIndex = 0.1,
     eps: typing.SupportsFloat | typing.SupportsIndex = 1e-05,
 ) -> Tensor:
@@ -600,7 +626,7 @@ def cat(
 def conv1d(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor = None,
+    bias: Tensor | None = None,
     stride: typing.SupportsInt | typing.SupportsIndex = 1,
     padding: typing.SupportsInt | typing.SupportsIndex = 0,
     dilation: typing.SupportsInt | typing.SupportsIndex = 1,
@@ -615,7 +641,7 @@ def conv1d(
 def conv2d(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor = None,
+    bias: Tensor | None = None,
     stride: int | collections.abc.Sequence[int] = 1,
     padding: int | collections.abc.Sequence[int] = 0,
     dilation: int | collections.abc.Sequence[int] = 1,
@@ -630,7 +656,7 @@ def conv2d(
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor = None,
+    bias: Tensor | None = None,
     stride: int | collections.abc.Sequence[int] = 1,
     padding: int | collections.abc.Sequence[int] = 0,
     output_padding: int | collections.abc.Sequence[int] = 0,
@@ -673,7 +699,9 @@ def cuda_unavailable_reason() -> str:
     """
 
 def dropout(
-    input: Tensor, p: typing.SupportsFloat | typing.SupportsIndex = 0.5, training: bool = True
+    input: Tensor,
+    p: typing.SupportsFloat | typing.SupportsIndex = 0.5,
+    training: builtins.bool = True,
 ) -> Tensor:
     """
     While training, zeroes each element with probability p and scales the rest by 1/(1-p). Raises ArgumentError unless 0 <= p <= 1. (Srivastava et al. 2014.)
@@ -683,7 +711,7 @@ def empty(
     *args: int | collections.abc.Sequence[int],
     dtype: DType | str = ...,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     A tensor whose elements are not initialised.
@@ -719,7 +747,7 @@ def full(
     fill_value: typing.SupportsFloat | typing.SupportsIndex,
     dtype: DType | str = ...,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     A tensor whose elements all equal ``fill_value``.
@@ -735,17 +763,17 @@ def get_rng_state() -> tuple[int, int]:
     The default generator's state: (seed, offset).
     """
 
-def is_grad_enabled() -> bool:
+def is_grad_enabled() -> builtins.bool:
     """
     Whether operations on this thread are recorded.
     """
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     input (..., in) times the transpose of weight (out, in), plus bias (out).
     """
 
-def load(path: os.PathLike | str | bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     The tensors and texts of a safetensors file, by name.
     """
@@ -787,7 +815,7 @@ def max_pool1d(
     stride: typing.SupportsInt | typing.SupportsIndex | None = None,
     padding: typing.SupportsInt | typing.SupportsIndex = 0,
     dilation: typing.SupportsInt | typing.SupportsIndex = 1,
-    ceil_mode: bool = False,
+    ceil_mode: builtins.bool = False,
 ) -> Tensor:
     """
     Largest element of each window of input (N, C, L). ``stride`` defaults to the kernel.
@@ -799,7 +827,7 @@ def max_pool2d(
     stride: int | collections.abc.Sequence[int] | None = None,
     padding: int | collections.abc.Sequence[int] = 0,
     dilation: int | collections.abc.Sequence[int] = 1,
-    ceil_mode: bool = False,
+    ceil_mode: builtins.bool = False,
 ) -> Tensor:
     """
     Largest element of each window of input (N, C, H, W), stored channels-last.
@@ -834,7 +862,7 @@ def ones(
     *args: int | collections.abc.Sequence[int],
     dtype: DType | str = ...,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     A tensor of ones.
@@ -859,7 +887,7 @@ def rand(
     *args: int | collections.abc.Sequence[int],
     dtype: DType | str = ...,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     Uniform in [0, 1), from the default generator.
@@ -869,7 +897,7 @@ def randn(
     *args: int | collections.abc.Sequence[int],
     dtype: DType | str = ...,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     Standard normal, from the default generator.
@@ -882,14 +910,14 @@ def relu(input: Tensor) -> Tensor:
 
 def save(
     tensors: collections.abc.Mapping[str, Tensor],
-    path: os.PathLike | str | bytes,
+    path: str,
     metadata: collections.abc.Mapping[str, str],
 ) -> None:
     """
     Writes tensors and texts by name as a safetensors file.
     """
 
-def set_grad_enabled(enabled: bool) -> None:
+def set_grad_enabled(enabled: builtins.bool) -> None:
     """
     Turns the recording of operations on this thread on or off.
     """
@@ -915,7 +943,7 @@ def sgd_step(
     momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     dampening: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
-    nesterov: bool = False,
+    nesterov: builtins.bool = False,
 ) -> None:
     """
     One step of SGD on all parameters that have a gradient, as in PyTorch.
@@ -959,7 +987,7 @@ def tensor(
     data: typing.Any,
     dtype: DType | str | None = None,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     A new tensor with the elements of a NumPy array, number, nested list or tensor.
@@ -971,7 +999,7 @@ def zeros(
     *args: int | collections.abc.Sequence[int],
     dtype: DType | str = ...,
     device: Device | str = "cpu",
-    requires_grad: bool = False,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """
     A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.

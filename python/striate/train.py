@@ -42,8 +42,8 @@ class Settings:
     lr: float
     lr_decay: float
     """The learning rate of epoch e is lr * lr_decay**e."""
-    momentum: float = 0.9
     weight_decay: float = 5e-4
+    momentum: float = 0.9
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +65,10 @@ class Source:
 
     make: Callable[..., data.ArrayDataset]
     classes: Sequence[str]
+    resize: transforms.Resize | None
+    """Before the border that makes up the rest of the model's input."""
+    side: int
+    """Of the square images, resized."""
     mean: float
     std: float
     recipe: dict[str, Any]
@@ -77,20 +81,38 @@ DATASETS = {
     "digits": Source(
         make=data.Digits,
         classes=data.Digits.classes,
+        resize=transforms.Resize(20),
+        side=20,
         mean=0.3053,
         std=0.3760,
-        recipe={"epochs": 20, "batch_size": 32, "lr": 0.02, "lr_decay": 0.9},
+        recipe={
+            "epochs": 20,
+            "batch_size": 32,
+            "lr": 0.05,
+            "lr_decay": 0.85,
+            "weight_decay": 2e-3,
+        },
     ),
     "mnist": Source(
         make=data.MNIST,
         classes=data.MNIST.classes,
+        resize=None,
+        side=28,
         mean=0.1307,
         std=0.3081,
-        recipe={"epochs": 5, "batch_size": 64, "lr": 0.02, "lr_decay": 0.5},
+        recipe={
+            "epochs": 5,
+            "batch_size": 64,
+            "lr": 0.04,
+            "lr_decay": 0.5,
+            "weight_decay": 1e-3,
+        },
     ),
     "fashion": Source(
         make=data.FashionMNIST,
         classes=data.FashionMNIST.classes,
+        resize=None,
+        side=28,
         mean=0.2860,
         std=0.3530,
         recipe={"epochs": 15, "batch_size": 64, "lr": 0.02, "lr_decay": 0.8},
@@ -100,11 +122,14 @@ DATASETS = {
 
 def image_transform(model: str, dataset: str) -> transforms.Compose:
     """From the pixels of a data set to what a model takes."""
-    side = MODELS[model]
     source = DATASETS[dataset]
-    fit = transforms.Resize(side) if dataset == "digits" else transforms.Pad((side - 28) // 2)
     return transforms.Compose(
-        [fit, transforms.ToTensor(), transforms.Normalize(source.mean, source.std)]
+        [
+            *([] if source.resize is None else [source.resize]),
+            transforms.Pad((MODELS[model] - source.side) // 2),
+            transforms.ToTensor(),
+            transforms.Normalize(source.mean, source.std),
+        ]
     )
 
 

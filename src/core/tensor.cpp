@@ -93,7 +93,8 @@ Storage::Storage(void* data, Device device, std::shared_ptr<void> owner)
     : data(data), device(device), owner(std::move(owner)) {}
 
 Storage::~Storage() {
-  if (bytes > 0) backend(device).deallocate(data, bytes, device);
+  // Not backend(): a forked child must be able to drop tensors of a device that it has lost.
+  if (bytes > 0) find_backend(device.type)->deallocate(data, bytes, device);
 }
 
 // --- Geometry -----------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
@@ -23,7 +21,7 @@ BUILTIN = {
 }
 
 
-@pytest.mark.parametrize("error, builtin", BUILTIN.items(), ids=lambda e: e.__name__)
+@pytest.mark.parametrize(("error", "builtin"), BUILTIN.items(), ids=lambda e: e.__name__)
 def test_hierarchy(error, builtin):
     assert issubclass(error, st.Error)
     assert issubclass(error, builtin)
@@ -262,7 +260,9 @@ def grad(x):
     return x
 
 
-@pytest.mark.parametrize("error, call, fragments", [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+@pytest.mark.parametrize(
+    ("error", "call", "fragments"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS]
+)
 def test_rejected(error, call, fragments):
     rejects(error, call, *fragments)
 
@@ -279,7 +279,7 @@ def optimizer_rows():
     yield pytest.param(optim.SGD, {"lr": 0.1, "nesterov": True}, id="SGD-nesterov-alone")
 
 
-@pytest.mark.parametrize("make, options", list(optimizer_rows()))
+@pytest.mark.parametrize(("make", "options"), list(optimizer_rows()))
 def test_optimizer_options(make, options):
     rejects(st.ArgumentError, lambda: make([grad(z(2))], **options), make.__name__.lower())
 
@@ -294,190 +294,15 @@ def test_negative_seed():
 
 
 def test_out_of_memory_leaves_room_for_the_next_call():
-    big = lambda: st.empty((2**45,), dtype=st.float64)  # noqa: E731
+    def big():
+        return st.empty((2**45,), dtype=st.float64)
+
     for _ in range(3):
         rejects(st.OutOfMemoryError, big, str(2**48))
         assert (st.ones((1000,)) + 1).sum().item() == 2000
-
-
-def state(model, optimizer=None):
-    """Everything that a failing call must leave alone, as bytes."""
-    tensors = dict(model.state_dict())
-    bits = {name: t.numpy().tobytes() for name, t in tensors.items()}
-    bits |= {
-        f"grad {name}": None if p.grad is None else p.grad.numpy().tobytes()
-        for name, p in model.named_parameters()
-    }
-    bits["rng"] = st.get_rng_state()
-    if optimizer is not None:
-        bits["optimizer"] = {
-            i: {k: v.numpy().tobytes() if isinstance(v, st.Tensor) else v for k, v in s.items()}
-            for i, s in optimizer.state_dict()["state"].items()
-        }
-    return bits
-
-
-def network():
-    st.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
-        nn.Linear(4 * 36, 10),
-    )  # fmt: skip
-    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    F.cross_entropy(model(st.rand((4, 1, 8, 8))), labels(0, 1, 2, 3)).backward()
-    optimizer.step()
-    return model, optimizer
-
-
-@pytest.mark.parametrize(
-    "error, call",
-    [
-        (st.ShapeError, lambda m, o: m[0](z(4, 3, 8, 8))),
-        (st.ShapeError, lambda m, o: m[0:2](z(4, 1, 2, 2))),
-        (st.ShapeError, lambda m, o: m[1](z(4, 5, 6, 6))),
-        (st.ShapeError, lambda m, o: m[1](z(1, 4, 1, 1))),
-        (st.DTypeError, lambda m, o: m(z(4, 1, 8, 8, dtype=st.float64))),
-        (st.ShapeError, lambda m, o: m.load_state_dict({"0.weight": z(4, 1, 5, 5)})),
-        (st.ArgumentError, lambda m, o: F.dropout(m[0].weight, 7.0)),
-        (st.IndexError, lambda m, o: F.cross_entropy(m[5].weight, labels(*([200] * 10)))),
-    ],
-    ids=["channels", "kernel", "bn-channels", "bn-one", "dtype", "state", "dropout", "label"],
-)
-def test_state_is_unchanged(error, call):
-    model, optimizer = network()
-    before = state(model, optimizer)
-    with pytest.raises((error, st.Error)):
-        call(model, optimizer)
-    assert state(model, optimizer) == before
-    assert model(st.rand((4, 1, 8, 8))).shape == (4, 10)
-
-
-def test_failing_backward_changes_no_grad():
-    """The last saved tensor that backward reaches was edited: no leaf may have been touched."""
-    model, optimizer = network()
-    x = st.rand((4, 1, 8, 8))
-    before = state(model, optimizer)
-    with st.no_grad():
-        rng = st.get_rng_state()
-    early = model[0].weight * 2
-    late = F.conv2d(x, early).sum() + (model[5].weight * model[5].weight).sum()
-    with st.no_grad():
-        x.mul_(2)  # conv2d saved it for the weight's gradient
-    with pytest.raises(st.AutogradError, match="conv2d"):
-        late.backward()
-    st.set_rng_state(rng)
-    with st.no_grad():
-        x.mul_(0.5)
-    after = state(model, optimizer)
-    assert {k: v for k, v in after.items() if k != "rng"} == {
-        k: v for k, v in before.items() if k != "rng"
-    }
-
-
-def test_failing_step_changes_no_weight():
-    model, optimizer = network()
-    optimizer.param_groups[0]["lr"] = NAN
-    before = state(model, optimizer)
-    with pytest.raises(st.ArgumentError, match=re.compile("lr", re.IGNORECASE)):
-        optimizer.step()
-    assert state(model, optimizer) == before
 
 
 def test_layer_path_is_named():
     model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(10, 3))
     rejects(st.ShapeError, lambda: model(z(2, 3, 8, 8)), "conv2d", "0.0")
     rejects(st.ShapeError, lambda: model(z(2, 1, 8, 8)), "linear", "2")
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda a: a[::2],
-        lambda a: a[::-1],
-        lambda a: a[:, ::-3],
-        lambda a: a.T,
-        lambda a: np.asfortranarray(a),
-        lambda a: np.broadcast_to(a[:1], a.shape),
-        lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),  # read-only
-        lambda a: np.frombuffer(b"x" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),
-        lambda a: a[0:0],
-        lambda a: a[0, 0],
-    ],
-    ids=["strided", "negative", "negative-2", "transposed", "fortran", "broadcast", "read-only",
-         "misaligned", "empty", "scalar"],
-)  # fmt: skip
-def test_awkward_arrays_are_copied(make):
-    a = make(np.arange(24, dtype=np.float32).reshape(4, 6))
-    t = st.tensor(a)
-    np.testing.assert_array_equal(t.numpy(), a)
-    with st.no_grad():
-        t.fill_(-1)
-    assert not np.any(np.asarray(a) == -1)
-
-
-@pytest.mark.parametrize("op", ["conv2d", "linear", "pool", "bn", "loss-sum", "relu"])
-def test_empty_batch(op):
-    """N = 0 gives an empty result and gradients of zero."""
-    w = {"conv2d": (6, 3, 3, 3), "linear": (6, 3)}.get(op, (3,))
-    weight = st.tensor(np.ones(w, np.float32), requires_grad=True)
-    x = st.tensor(np.zeros((0, 3) if op == "linear" else (0, 3, 8, 8), np.float32))
-    x.requires_grad = True
-    call = {
-        "conv2d": lambda: F.conv2d(x, weight, padding=1),
-        "linear": lambda: F.linear(x, weight),
-        "pool": lambda: F.max_pool2d(x, 2) * weight.reshape(1, 3, 1, 1),
-        "bn": lambda: F.batch_norm(x, z(3), st.ones((3,)), weight, z(3), training=False),
-        "loss-sum": lambda: (
-            F.cross_entropy(x, st.zeros((0, 8, 8), dtype=st.int64), reduction="sum")
-            + weight.sum() * 0
-        ),
-        "relu": lambda: F.relu(x) * weight.reshape(1, 3, 1, 1),
-    }[op]
-    y = call()
-    assert op == "loss-sum" or y.shape[0] == 0
-    y.sum().backward()
-    assert x.grad.shape == x.shape
-    np.testing.assert_array_equal(weight.grad.numpy(), np.zeros(w))
-
-
-def test_nan_and_ties():
-    x = np.array([[[[np.nan, 1.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]]], np.float32)
-    t = st.tensor(x, requires_grad=True)
-    y = F.max_pool2d(t, 2)
-    np.testing.assert_array_equal(y.detach().numpy().reshape(-1), [np.nan, 2.0])
-    y.backward(st.ones(y.shape))
-    np.testing.assert_array_equal(t.grad.numpy().reshape(2, 4), [[1, 0, 1, 0], [0, 0, 0, 0]])
-    low = st.tensor(np.full((1, 1, 2, 2), -np.inf, np.float32), requires_grad=True)
-    y = F.max_pool2d(low, 2)
-    assert y.item() == -np.inf
-    y.backward(st.ones(y.shape))
-    np.testing.assert_array_equal(low.grad.numpy().reshape(-1), [1, 0, 0, 0])
-    r = st.tensor(np.array([np.nan, 0.0, -0.0, 1.0], np.float32), requires_grad=True)
-    y = F.relu(r)
-    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, 0, 0, 1])
-    y.backward(st.ones((4,)))
-    np.testing.assert_array_equal(r.grad.numpy()[1:], [0, 0, 1])
-    values, indices = st.tensor([[1.0, np.nan, np.nan], [2.0, 2.0, 1.0]]).max(1)
-    np.testing.assert_array_equal(values.numpy(), [np.nan, 2.0])
-    np.testing.assert_array_equal(indices.numpy(), [1, 0])
-
-
-def test_callers_denormals_survive():
-    """Kernels flush denormals; they leave the caller's own arithmetic as it was."""
-    tiny = np.float32(1e-42)
-    a = st.rand((300, 300))
-    (a @ a).sum().item()
-    assert np.float32(tiny * np.float32(1)) == tiny
-    assert np.float64(5e-324) * 1 != 0
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_denormals_count_as_zero_at_any_size(dtype, threads, restore_threads):
-    """One rule for one element and for a million, on the caller's thread and on the pool's."""
-    st.set_num_threads(threads)
-    tiny = np.finfo(dtype).tiny
-    for n in (1, 3, 17, 1000, 1_000_003):
-        x = st.tensor(np.full((n,), tiny / 8, dtype))
-        for y in (x * 1.0, x + x, F.relu(x)):
-            assert not y.numpy().any(), n

@@ -57,8 +57,11 @@ def test_train_reaches_97_percent_within_a_minute(trained):
     report, path, seconds = trained
     assert report["test_accuracy"] >= 0.97
     assert seconds < 60
-    assert report["checkpoint"] == str(path) and path.exists()
-    assert report["epochs"] >= 1 and report["seconds"] > 0 and report["images_per_second"] > 0
+    assert report["checkpoint"] == str(path)
+    assert path.exists()
+    assert report["epochs"] >= 1
+    assert report["seconds"] > 0
+    assert report["images_per_second"] > 0
 
 
 def test_threads_do_not_change_the_checkpoint(short, tmp_path):
@@ -132,12 +135,14 @@ def test_predict_without_a_picture(trained, tmp_path):
     for name in ("nowhere.png", "text.png"):
         result = striate("predict", tmp_path / name, "--checkpoint", trained[1], check=False)
         assert result.returncode == 2
-        assert len(result.stderr.strip().splitlines()) == 1 and name in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert name in result.stderr
 
 
 def test_summary():
     text = striate("summary", "lenet5").stdout
-    assert "61,706" in text and "Conv2d-7" in text
+    assert "61,706" in text
+    assert "Conv2d-7" in text
 
 
 def test_doctor():
@@ -146,7 +151,8 @@ def test_doctor():
     assert report["threads"] >= 1
     assert report["cuda_available"] or report["cuda_reason"]
     text = striate("doctor").stdout
-    assert report["isa"] in text and "cuda" in text.lower()
+    assert report["isa"] in text
+    assert "cuda" in text.lower()
 
 
 def test_version_and_help():
@@ -176,7 +182,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("arguments, fragment", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("arguments", "fragment"), MISTAKES.values(), ids=MISTAKES)
 def test_mistakes_take_one_line(arguments, fragment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = striate(*arguments, check=False)
@@ -196,7 +202,8 @@ def test_damaged_checkpoint(trained, tmp_path):
         result = striate(*command, path, check=False)
         assert result.returncode != 0
         lines = result.stderr.strip().splitlines()
-        assert len(lines) == 1 and "damaged.safetensors" in lines[0]
+        assert len(lines) == 1
+        assert "damaged.safetensors" in lines[0]
     assert path.read_bytes() == bytes(raw)
 
 

@@ -202,9 +202,9 @@ def test_conv2d_reads_nothing_outside(conv):
 
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
-    "k, stride, padding, dilation", [(1, 1, 0, 1), (3, 2, 1, 2), (11, 4, 5, 1)]
+    ("k", "stride", "padding", "dilation"), [(1, 1, 0, 1), (3, 2, 1, 2), (11, 4, 5, 1)]
 )
-@pytest.mark.parametrize("n, c, length", [(0, 3, 40), (1, 3, 41), (3, 66, 300)])
+@pytest.mark.parametrize(("n", "c", "length"), [(0, 3, 40), (1, 3, 41), (3, 66, 300)])
 def test_conv1d_integers(n, c, length, k, stride, padding, dilation, groups):
     rng = np.random.default_rng(k)
     options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
@@ -239,7 +239,7 @@ TRANSPOSED = [
 ]
 
 
-@pytest.mark.parametrize("x_shape, w_shape, options", TRANSPOSED)
+@pytest.mark.parametrize(("x_shape", "w_shape", "options"), TRANSPOSED)
 def test_conv_transpose2d_integers(x_shape, w_shape, options):
     rng = np.random.default_rng(5)
     outputs = w_shape[1] * options.get("groups", 1)
@@ -286,8 +286,8 @@ def test_linear_and_matmul_integers(seed):
     np.testing.assert_array_equal(tb.grad.numpy(), x64.T @ gy64)
 
 
-@pytest.mark.parametrize("n, c", [(1, 1), (3, 19), (2, 64)])
-@pytest.mark.parametrize("k, stride, padding", [(2, 2, 0), (3, 2, 1), (5, 1, 2)])
+@pytest.mark.parametrize(("n", "c"), [(1, 1), (3, 19), (2, 64)])
+@pytest.mark.parametrize(("k", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (5, 1, 2)])
 def test_pooling_integers(n, c, k, stride, padding):
     """Ties abound in small integers: values and the first index must both be right."""
     rng = np.random.default_rng(9)

@@ -35,7 +35,8 @@ def test_absent_device_says_why():
 
 def test_device_names():
     x = st.ones((2,))
-    assert x.device.type == "cpu" and str(x.device) == "cpu"
+    assert x.device.type == "cpu"
+    assert str(x.device) == "cpu"
     assert x.to("cpu") is x or x.to("cpu").numpy() is not None
     for name in ("gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", ""):
         with pytest.raises(st.DeviceError):
@@ -58,7 +59,7 @@ def test_cuda_elementwise():
 
 @needs_cuda
 def test_cuda_null_entry():
-    with pytest.raises(st.DeviceError, match="^conv2d: not implemented for cuda$"):
+    with pytest.raises(st.DeviceError, match=r"^conv2d: not implemented for cuda$"):
         F.conv2d(st.ones((1, 1, 4, 4), device="cuda"), st.ones((1, 1, 3, 3), device="cuda"))
 
 

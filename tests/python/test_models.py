@@ -68,7 +68,8 @@ def test_summary_leaves_the_model_alone():
     st.summary(model, (1, 8, 8))
     assert {k: v.numpy().tobytes() for k, v in model.state_dict().items()} == before
     assert st.get_rng_state() == state
-    assert model.training and all(m.training for m in model.modules())
+    assert model.training
+    assert all(m.training for m in model.modules())
 
 
 def test_lenet5_as_published_in_1998():

@@ -76,9 +76,11 @@ def test_shared_parameters_are_listed_once():
 
 def test_modes():
     model = nn.Sequential(nn.Sequential(nn.Dropout(0.5)), nn.BatchNorm2d(1))
-    assert model.training and model[0][0].training
+    assert model.training
+    assert model[0][0].training
     assert model.eval() is model
-    assert not model.training and not model[0][0].training
+    assert not model.training
+    assert not model[0][0].training
     model.train()
     assert model[0][0].training
     x = st.ones((100,))
@@ -107,7 +109,8 @@ def test_zero_grad_and_requires_grad():
 def test_sequential_container():
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     assert len(model) == 3
-    assert isinstance(model[1], nn.ReLU) and isinstance(model[-1], nn.Linear)
+    assert isinstance(model[1], nn.ReLU)
+    assert isinstance(model[-1], nn.Linear)
     assert len(model[:2]) == 2
     assert [type(m).__name__ for m in model] == ["Linear", "ReLU", "Linear"]
     model.append(nn.LogSoftmax(1))
@@ -149,7 +152,8 @@ def test_state_round_trip():
     assert bits(a) != bits(b)
     result = b.load_state_dict(a.state_dict())
     assert bits(a) == bits(b)
-    assert not result.missing_keys and not result.unexpected_keys
+    assert not result.missing_keys
+    assert not result.unexpected_keys
 
 
 def test_state_dict_is_detached_and_shares():
@@ -166,7 +170,9 @@ def test_loading_copies_and_keeps_the_parameters():
     weight = block.conv.weight
     source = {k: v.clone() for k, v in Block().state_dict().items()}
     block.load_state_dict(source)
-    assert block.conv.weight is weight and weight.requires_grad and weight.is_leaf
+    assert block.conv.weight is weight
+    assert weight.requires_grad
+    assert weight.is_leaf
     with st.no_grad():
         source["conv.weight"].fill_(9)
     assert not (weight.detach().numpy() == 9).any()
@@ -236,7 +242,9 @@ def test_forward_hooks():
     x = st.ones((1, 2))
     linear(x)
     assert [s[0] for s in seen] == ["pre", "post"]
-    assert seen[0][1] is linear and seen[0][2][0] is x and seen[1][2] == (1, 2)
+    assert seen[0][1] is linear
+    assert seen[0][2][0] is x
+    assert seen[1][2] == (1, 2)
     before.remove(), after.remove()
     linear(x)
     assert len(seen) == 2
@@ -300,7 +308,7 @@ def test_losses_against_the_reference(rng):
     assert got == pytest.approx(ref.cross_entropy(logits, labels), rel=1e-5)
 
 
-@pytest.mark.parametrize("layer, shape, expected", [
+@pytest.mark.parametrize(("layer", "shape", "expected"), [
     (lambda: nn.Flatten(), (2, 3, 4), (2, 12)),
     (lambda: nn.Identity(), (2, 3), (2, 3)),
     (lambda: nn.Sigmoid(), (2, 3), (2, 3)),

@@ -8,27 +8,10 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as hs
-from hypothesis.extra import numpy as hnp
 
 import striate as st
+from dtypes import DTYPES, each_dtype, equal
 from striate._core import memory_stats
-
-DTYPES = {
-    "float32": np.float32,
-    "float64": np.float64,
-    "int64": np.int64,
-    "int32": np.int32,
-    "uint8": np.uint8,
-    "bool": np.bool_,
-}
-each_dtype = pytest.mark.parametrize("name", DTYPES)
-
-
-def equal(t, a):
-    np.testing.assert_array_equal(t.detach().numpy() if isinstance(t, st.Tensor) else t, a)
-
 
 # --- Creation -------------------------------------------------------------------------------------
 
@@ -106,9 +89,11 @@ def test_random_streams():
     equal(st.randn((10001,)), b)
     st.manual_seed(8)
     assert not np.array_equal(st.rand((1000,)).numpy(), a)
-    assert 0 <= a.min() and a.max() < 1
+    assert a.min() >= 0
+    assert a.max() < 1
     assert abs(a.mean() - 0.5) < 0.05
-    assert abs(b.mean()) < 0.05 and b.std() == pytest.approx(1, abs=0.05)
+    assert abs(b.mean()) < 0.05
+    assert b.std() == pytest.approx(1, abs=0.05)
     assert np.abs(b).max() > 3
 
 
@@ -125,211 +110,6 @@ def test_philox_reference_vectors():
     st.manual_seed(0)
     words = np.array([0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8], np.uint32)
     equal(st.rand((4,)), (words >> 8).astype(np.float32) / 2**24)
-
-
-# --- Interchange ----------------------------------------------------------------------------------
-
-
-@each_dtype
-def test_from_numpy_shares(name):
-    a = np.zeros((3, 4), DTYPES[name])
-    t = st.from_numpy(a)
-    a[1, 2] = 1
-    assert t[1, 2].item() == 1
-    with st.no_grad():
-        t.fill_(1)
-    assert a.all()
-
-
-def test_numpy_shares_and_keeps_the_elements_alive():
-    t = st.zeros((1000, 100))
-    view = np.asarray(t)
-    with st.no_grad():
-        t.fill_(3)
-    assert view[5, 5] == 3
-    row = t.numpy()[7]
-    del t, view
-    gc.collect()
-    st.ones((1000, 100))  # would reuse the block
-    assert (row == 3).all()
-
-
-def test_from_numpy_keeps_the_array_alive():
-    t = st.from_numpy(np.arange(1000.0))
-    gc.collect()
-    equal(t, np.arange(1000.0))
-
-
-def test_numpy_of_a_tracked_tensor_is_refused():
-    x = st.ones((2,), requires_grad=True)
-    with pytest.raises(st.AutogradError, match="detach"):
-        x.numpy()
-    equal(x.detach(), [1, 1])
-
-
-def test_array_protocol():
-    t = st.arange(6).reshape(2, 3)
-    equal(np.asarray(t.permute(1, 0)), np.arange(6).reshape(2, 3).T)
-    assert np.asarray(t, dtype=np.float64).dtype == np.float64
-    copied = np.array(t)
-    copied[0, 0] = 9
-    assert t[0, 0].item() == 0
-
-
-@pytest.mark.parametrize("name", ["float32", "float64", "int64", "int32", "uint8", "bool"])
-def test_dlpack_numpy(name):
-    t = st.tensor(np.arange(6).reshape(2, 3).astype(DTYPES[name]))
-    view = np.from_dlpack(t.permute(1, 0))
-    equal(view, t.numpy().T)
-    back = st.from_dlpack(np.arange(6, dtype=DTYPES[name] if name != "bool" else np.uint8)[::2])
-    equal(back, np.arange(6)[::2])
-
-
-@pytest.mark.parametrize("name", ["float32", "float64", "int64", "int32", "uint8", "bfloat16"])
-def test_dlpack_torch(name):
-    torch = pytest.importorskip("torch", reason="torch is the other side of the exchange")
-    theirs = torch.arange(12).reshape(3, 4).to(getattr(torch, name))
-    ours = st.from_dlpack(theirs.t())
-    assert ours.shape == (4, 3) and ours.dtype is getattr(st, name)
-    theirs[1, 2] = 42
-    assert ours[2, 1].to(st.float32).item() == 42
-    again = torch.from_dlpack(ours)
-    assert again.data_ptr() == theirs.data_ptr()
-    del theirs, again
-    gc.collect()
-    assert ours[2, 1].to(st.float32).item() == 42
-
-
-def test_dlpack_capsule_is_consumed_once():
-    capsule = st.ones((3,)).__dlpack__()
-    holder = type("Holder", (), {})()
-    holder.__dlpack__ = lambda **_: capsule
-    holder.__dlpack_device__ = lambda: (1, 0)
-    equal(st.from_dlpack(holder), [1, 1, 1])
-    with pytest.raises(BufferError):
-        st.from_dlpack(holder)
-
-
-def test_dlpack_refuses_what_it_cannot_share():
-    tracked = st.ones((3,), requires_grad=True)
-    with pytest.raises((BufferError, st.AutogradError)):
-        tracked.__dlpack__()
-    assert st.ones((3,)).__dlpack_device__() == (1, 0)
-
-
-# --- Indexing -------------------------------------------------------------------------------------
-
-
-@hs.composite
-def indexed(draw):
-    shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=5))
-    count = draw(hs.integers(0, len(shape)))
-    parts = []
-    for size in shape[:count]:
-        parts.append(
-            draw(
-                hs.one_of(
-                    hs.integers(-size, size - 1),
-                    hs.builds(
-                        slice,
-                        hs.none() | hs.integers(-7, 7),
-                        hs.none() | hs.integers(-7, 7),
-                        hs.none() | hs.integers(1, 3),
-                    ),
-                )
-            )
-        )
-    if draw(hs.booleans()):
-        parts.insert(draw(hs.integers(0, len(parts))), None)
-    if draw(hs.booleans()):
-        parts.insert(len(parts) if count < len(shape) else draw(hs.integers(0, len(parts))), ...)
-    return shape, tuple(parts)
-
-
-@settings(max_examples=300, deadline=None)
-@given(indexed())
-def test_basic_indexing_is_numpys(case):
-    shape, index = case
-    a = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
-    t = st.tensor(a)
-    got = t[index]
-    assert got.shape == a[index].shape
-    equal(got, a[index])
-    with st.no_grad():
-        t[index] = -1.0
-    a[index] = -1.0
-    equal(t, a)
-
-
-@settings(max_examples=100, deadline=None)
-@given(hs.lists(hs.integers(-4, 3), max_size=6), hs.integers(0, 2))
-def test_row_indexing_is_numpys(rows, dim):
-    a = np.arange(4 * 4 * 4).reshape(4, 4, 4)
-    index = (slice(None),) * dim + (np.array(rows, np.int64),)
-    ours = (slice(None),) * dim + (st.tensor(np.array(rows, np.int64)),)
-    equal(st.tensor(a)[ours], a[index])
-
-
-def test_iteration_and_length():
-    t = st.arange(6).reshape(3, 2)
-    assert len(t) == 3
-    assert [row.numpy().tolist() for row in t] == [[0, 1], [2, 3], [4, 5]]
-    with pytest.raises(TypeError):
-        len(st.tensor(1.0))
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=4),
-    hs.sampled_from(["add", "sub", "mul", "div"]),
-    hs.sampled_from([np.float32, np.float64]),
-)
-def test_broadcasting_is_numpys(shapes, op, dtype):
-    rng = np.random.default_rng(0)
-    a, b = (rng.integers(1, 9, s).astype(dtype) for s in shapes.input_shapes)
-    symbol = {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__truediv__"}[op]
-    got = getattr(st.tensor(a), symbol)(st.tensor(b))
-    assert got.shape == shapes.result_shape
-    equal(got, getattr(np.asarray(a), symbol)(b))
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6).flatmap(
-        lambda shape: hs.tuples(
-            hs.just(shape), hs.sets(hs.integers(0, len(shape) - 1)), hs.booleans()
-        )
-    ),
-    hs.randoms(use_true_random=False),
-)
-def test_sum_is_numpys(case, random):
-    """Over permuted views, so that every order of strides is met; integers, so exactly."""
-    shape, dims, keepdim = case
-    order = random.sample(range(len(shape)), len(shape))
-    a = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
-    t = st.tensor(a).permute(*order)
-    axes = tuple(sorted(dims)) or None
-    got = t.sum(axes, keepdim) if axes else t.sum()
-    equal(got, a.transpose(order).sum(axis=axes, keepdims=keepdim and axes is not None))
-
-
-@pytest.mark.parametrize("name", ["int64", "int32", "uint8", "bool"])
-def test_integer_sums_are_int64(name):
-    a = np.full((1000,), 1 if name == "bool" else 200).astype(DTYPES[name])
-    total = st.tensor(a).sum()
-    assert total.dtype is st.int64
-    assert total.item() == int(a.astype(np.int64).sum())
-
-
-@pytest.mark.parametrize("op", ["__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"])
-@each_dtype
-def test_comparisons(op, name):
-    a = np.array([[0, 1], [1, 0]]).astype(DTYPES[name])
-    b = np.array([0, 1]).astype(DTYPES[name])
-    got = getattr(st.tensor(a), op)(st.tensor(b))
-    assert got.dtype is st.bool
-    equal(got, getattr(a, op)(b))
-    equal(getattr(st.tensor(a), op)(1), getattr(a, op)(1))
 
 
 # --- Views and edits ------------------------------------------------------------------------------
@@ -411,7 +191,8 @@ def test_deepcopy_and_pickle():
     x = st.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
     (x * x).sum().backward()
     y = copy.deepcopy(x)
-    assert y.requires_grad and y.is_leaf
+    assert y.requires_grad
+    assert y.is_leaf
     equal(y, x.detach().numpy())
     z = pickle.loads(pickle.dumps(x.detach()))
     equal(z, x.detach().numpy())
@@ -426,15 +207,19 @@ def test_hash_is_identity():
 
 
 def test_truth_of_many_values_is_refused():
-    assert bool(st.tensor(1.0)) and not bool(st.tensor([0]))
-    assert float(st.tensor(1.5)) == 1.5 and int(st.tensor([3])) == 3
-    with pytest.raises(ValueError):
+    assert bool(st.tensor(1.0))
+    assert not bool(st.tensor([0]))
+    assert float(st.tensor(1.5)) == 1.5
+    assert int(st.tensor([3])) == 3
+    with pytest.raises(st.ShapeError):
         bool(st.ones((2,)))
 
 
 def test_printing():
     text = repr(st.tensor([[1.5, 2.0], [3.0, -4.0]]))
-    assert text.startswith("tensor(") and "1.5" in text and "-4" in text
+    assert text.startswith("tensor(")
+    assert "1.5" in text
+    assert "-4" in text
     assert "int64" not in repr(st.tensor([1, 2]))
     assert "float64" in repr(st.zeros((2,), dtype=st.float64))
     assert "requires_grad=True" in repr(st.zeros((2,), requires_grad=True))

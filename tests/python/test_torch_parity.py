@@ -53,9 +53,7 @@ def test_special_values(name):
         torch.tensor(SPECIAL, requires_grad=True),
     )
     y, expected = getattr(STRIATE.F, name)(ours), getattr(TORCH.F, name)(theirs)
-    np.testing.assert_allclose(
-        y.detach().numpy(), expected.detach().numpy(), rtol=1e-6, atol=TINY
-    )
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), rtol=1e-6, atol=TINY)
     y.backward(st.ones(y.shape))
     expected.backward(torch.ones_like(expected))
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6, atol=TINY)
@@ -78,7 +76,7 @@ def test_special_unary(name):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("low, high", [(-90.0, 90.0), (-5.0, 5.0), (-1e-3, 1e-3)])
+@pytest.mark.parametrize(("low", "high"), [(-90.0, 90.0), (-5.0, 5.0), (-1e-3, 1e-3)])
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
 def test_transcendental_accuracy(name, low, high):
     """Within a few units in the last place, everywhere: element by element, not on average."""
@@ -155,7 +153,7 @@ def test_layer_state(make):
 
 
 @pytest.mark.parametrize(
-    "make, fan_in",
+    ("make", "fan_in"),
     [
         (lambda: nn.Conv2d(16, 64, 5), 16 * 25),
         (lambda: nn.Conv2d(16, 64, 5, groups=4), 4 * 25),

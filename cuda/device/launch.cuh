@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "check.h"
+#include "../check.h"
 #include "striate/types.h"
 
 namespace striate::cuda {
