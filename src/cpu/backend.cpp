@@ -1,3 +1,4 @@
+// What the CPU offers: its kernels and its services.
 #include "core/backend.h"
 
 #include <cstring>
@@ -61,8 +62,10 @@ constexpr Backend kBackend = {
     .deallocate = cpu::deallocate,
     .empty_cache = cpu::empty_cache,
     .memory_stats = cpu::memory_stats,
-    .transfer = [](void* target, Device, const void* source, Device,
-                   size_t bytes) { std::memcpy(target, source, bytes); },
+    .transfer =
+        [](void* target, Device, const void* source, Device, size_t bytes) {
+          if (bytes > 0) std::memcpy(target, source, bytes);
+        },
     .synchronize = [](Device) {},
     .current_stream = [](Device) { return Stream{}; },
 };

@@ -1,3 +1,4 @@
+// Dropout (Srivastava et al. 2014), with a mask that is drawn again rather than stored.
 #include "cpu/dispatch.h"
 #include "cpu/kernels.h"
 #include "cpu/philox_words.h"

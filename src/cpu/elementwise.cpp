@@ -1,3 +1,5 @@
+// Element-wise operators. Contiguous rows go to isa/rows_element.cpp, any other strides through
+// plain loops.
 #include <cmath>
 #include <type_traits>
 

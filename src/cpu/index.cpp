@@ -1,3 +1,4 @@
+// Gathering rows, adding them back, and checking indices before anything is read through them.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -11,6 +12,7 @@ namespace striate::cpu {
 
 void index_select(const IndexSelectArgs& args, Stream) {
   const int64_t row = args.inner * static_cast<int64_t>(item_size(args.dtype));
+  if (row == 0) return;
   const char* x = static_cast<const char*>(args.x);
   char* y = static_cast<char*>(args.y);
   parallel_for(args.outer * args.count, grain_for(args.inner), [&](int64_t begin, int64_t end) {

@@ -1,3 +1,4 @@
+// Choice of the instruction set.
 #include "cpu/isa.h"
 
 #include <cstdlib>

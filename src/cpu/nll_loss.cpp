@@ -1,3 +1,4 @@
+// Negative log-likelihood of class labels, and with it the gradient of the cross entropy.
 #include <algorithm>
 #include <array>
 

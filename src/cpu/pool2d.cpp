@@ -46,7 +46,9 @@ PoolRow row_at(const Pool2dGeometry& g, int64_t oh, bool count_include_pad, bool
 template <class Run>
 void for_each_output_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive,
                          const Run& run) {
-  const int64_t work = g.ow * g.c * (adaptive ? ceil_div(g.h * g.w, g.oh * g.ow) : g.kh * g.kw);
+  const int64_t work =
+      g.ow * g.c *
+      (adaptive ? ceil_div(g.h * g.w, std::max<int64_t>(g.oh * g.ow, 1)) : g.kh * g.kw);
   parallel_for(g.n * g.oh, grain_for(work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       run(row_at(g, i % g.oh, count_include_pad, adaptive), i / g.oh, i * g.ow * g.c);

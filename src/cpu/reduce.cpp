@@ -1,3 +1,5 @@
+// Sums and maxima. A sum is cut into chunks by its geometry alone and the chunks are joined in
+// order, so that it has the same bits for any number of threads.
 #include <algorithm>
 #include <array>
 #include <limits>

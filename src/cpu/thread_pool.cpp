@@ -10,12 +10,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <string_view>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "cpu/limits.h"
 #include "striate/error.h"
@@ -25,7 +23,8 @@ namespace striate::cpu {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr auto kWorkerSpin = std::chrono::microseconds(40);  // covers the gap between two ops
+constexpr int kPartsPerThread = 4;
+constexpr auto kWorkerSpin = std::chrono::microseconds(200);  // covers the gap between two ops
 constexpr auto kCallerSpin = std::chrono::microseconds(200);
 
 thread_local bool inside_region = false;
@@ -48,7 +47,8 @@ class FlushDenormals {
   const unsigned previous_;
 };
 
-/// Polls until `done` holds or `limit` has passed; says whether it holds.
+/// Polls until `done` holds or `limit` has passed; says whether it holds. On a crowded machine it
+/// leaves the processor to whoever may be holding things up.
 template <class Done>
 bool spin(std::chrono::microseconds limit, const Done& done) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
@@ -57,10 +57,14 @@ bool spin(std::chrono::microseconds limit, const Done& done) {
       if (done()) return true;
       _mm_pause();
     }
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < deadline);
   return false;
 }
 
+/// A region is cut into a few parts per thread, which the caller and whatever workers are awake
+/// claim one by one. So nobody waits for a worker that the system has not scheduled: with one
+/// processor taken by another program, fixed shares ran ten times slower than one thread.
 class Pool {
  public:
   Pool() {
@@ -68,7 +72,9 @@ class Pool {
     // is running then; the child forgets its workers and starts new ones when it needs them.
     pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
                    [] {
-                     instance().workers_.clear();
+                     instance().workers_ = 0;
+                     instance().asleep_ = 0;
+                     instance().active_ = 0;
                      instance().mutex_.unlock();
                    });
   }
@@ -80,25 +86,23 @@ class Pool {
   }
 
   /// False, having done nothing, if another thread is using the pool.
-  bool run(int64_t count, int parts, RangeFunction function, const void* body) {
+  bool run(int64_t count, int parts, int threads, RangeFunction function, const void* body) {
     std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
-    spawn(parts - 1);
-    parts = std::min(parts, static_cast<int>(workers_.size()) + 1);
+    spawn(threads - 1);
     task_ = {function, body, count, parts};
-    remaining_.store(parts - 1, std::memory_order_relaxed);
-    for (int i = 0; i < parts - 1; ++i) workers_[i]->wake();
+    error_ = nullptr;
+    // Workers that a larger thread count once started stay out.
+    admitted_.store(threads - 1, std::memory_order_relaxed);
+    unclaimed_.store(parts);
+    regions_.fetch_add(1);
+    if (asleep_.load() > 0) regions_.notify_all();
 
-    std::exception_ptr error;
     inside_region = true;
-    run_part(0, error);
+    run_parts();
     inside_region = false;
     wait_for_workers();
-
-    for (int i = 0; i < parts - 1; ++i) {
-      std::exception_ptr theirs = std::exchange(workers_[i]->error, nullptr);
-      if (!error) error = std::move(theirs);
-    }
+    const std::exception_ptr error = std::exchange(error_, nullptr);
     lock.unlock();
     if (error) std::rethrow_exception(error);
     return true;
@@ -112,35 +116,15 @@ class Pool {
     int parts;
   };
 
-  struct alignas(64) Worker {
-    enum State : int { kIdle, kAsleep, kWorking };
-    std::atomic<int> state{kIdle};
-    std::exception_ptr error;
-
-    void wake() {
-      if (state.exchange(kWorking, std::memory_order_acq_rel) == kAsleep) state.notify_one();
-    }
-    void wait_for_work() {
-      const auto working = [&] { return state.load(std::memory_order_acquire) == kWorking; };
-      if (spin(kWorkerSpin, working)) return;
-      int expected = kIdle;
-      state.compare_exchange_strong(expected, kAsleep, std::memory_order_acq_rel);
-      while (!working()) state.wait(kAsleep, std::memory_order_acquire);
-    }
-  };
-
   /// Starts workers up to `wanted`, or as many as the system grants.
   void spawn(int wanted) {
-    if (static_cast<int>(workers_.size()) >= wanted) return;
-    workers_.reserve(wanted);
+    if (workers_ >= wanted) return;
     sigset_t all, previous;  // signals belong to the program's own threads
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous);
     try {
-      for (int part = static_cast<int>(workers_.size()) + 1; part <= wanted; ++part) {
-        auto worker = std::make_unique<Worker>();
-        std::thread([this, part, self = worker.get()] { serve(*self, part); }).detach();
-        workers_.push_back(std::move(worker));
+      for (; workers_ < wanted; ++workers_) {
+        std::thread([this, index = workers_] { serve(index); }).detach();
       }
     } catch (const std::exception&) {
       // The work is then split among fewer.
@@ -148,44 +132,63 @@ class Pool {
     pthread_sigmask(SIG_SETMASK, &previous, nullptr);
   }
 
-  void serve(Worker& worker, int part) {
+  void serve(int index) {
     const FlushDenormals guard;
     inside_region = true;
+    const auto work_waits = [&] {
+      return unclaimed_.load() > 0 && index < admitted_.load(std::memory_order_relaxed);
+    };
     for (;;) {
-      worker.wait_for_work();
-      run_part(part, worker.error);
-      worker.state.store(Worker::kIdle, std::memory_order_relaxed);
-      if (remaining_.fetch_sub(1, std::memory_order_acq_rel) == kCallerAsleep + 1) {
-        remaining_.notify_one();
+      const int seen = regions_.load();
+      if (!work_waits() && !spin(kWorkerSpin, work_waits)) {
+        asleep_.fetch_add(1);
+        if (!work_waits()) regions_.wait(seen);
+        asleep_.fetch_sub(1);
+        continue;
+      }
+      // The caller leaves a region only when nobody is active, so that what a claim refers to
+      // cannot change under a worker.
+      active_.fetch_add(1);
+      run_parts();
+      active_.fetch_sub(1);
+    }
+  }
+
+  void run_parts() {
+    for (int left = unclaimed_.load(); left > 0;) {
+      if (unclaimed_.compare_exchange_weak(left, left - 1)) {
+        run_part(task_.parts - left);
+        left = unclaimed_.load();
       }
     }
   }
 
-  void run_part(int part, std::exception_ptr& error) {
+  void run_part(int part) {
     const int64_t size = task_.count / task_.parts, extra = task_.count % task_.parts;
     const int64_t begin = part * size + std::min<int64_t>(part, extra);
     try {
       task_.function(task_.body, begin, begin + size + (part < extra));
     } catch (...) {
-      error = std::current_exception();
+      std::lock_guard lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
     }
   }
 
   void wait_for_workers() {
-    if (spin(kCallerSpin, [&] { return remaining_.load(std::memory_order_acquire) == 0; })) return;
-    int left = remaining_.fetch_add(kCallerAsleep, std::memory_order_acq_rel) + kCallerAsleep;
-    while (left != kCallerAsleep) {
-      remaining_.wait(left, std::memory_order_acquire);
-      left = remaining_.load(std::memory_order_acquire);
-    }
+    const auto finished = [&] { return active_.load() == 0; };
+    while (!spin(kCallerSpin, finished)) std::this_thread::sleep_for(kCallerSpin);
   }
 
-  static constexpr int kCallerAsleep = 1 << 20;  // added to remaining_
-
   std::mutex mutex_;  // held while a region runs
-  std::vector<std::unique_ptr<Worker>> workers_;
+  int workers_ = 0;
   Task task_{};
-  alignas(64) std::atomic<int> remaining_{0};
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
+  alignas(64) std::atomic<int> unclaimed_{0};  // parts of the current region
+  std::atomic<int> admitted_{0};               // workers that may take part in it
+  alignas(64) std::atomic<int> active_{0};     // workers inside it
+  alignas(64) std::atomic<int> regions_{0};    // so far, modulo 2^32; idle workers sleep on it
+  std::atomic<int> asleep_{0};
 };
 
 int default_threads() {
@@ -210,9 +213,11 @@ std::atomic<int>& thread_count() {
 void parallel_for_impl(int64_t count, int64_t grain, RangeFunction function, const void* body) {
   if (count <= 0) return;
   const FlushDenormals guard;
-  const int64_t parts = std::min<int64_t>(count / std::max<int64_t>(grain, 1), num_threads());
-  if (parts < 2 || inside_region ||
-      !Pool::instance().run(count, static_cast<int>(parts), function, body)) {
+  const int64_t grains = count / std::max<int64_t>(grain, 1), threads = num_threads();
+  const int parts = static_cast<int>(std::min<int64_t>(grains, threads * kPartsPerThread));
+  if (parts < 2 || threads < 2 || inside_region ||
+      !Pool::instance().run(count, parts, static_cast<int>(std::min<int64_t>(grains, threads)),
+                            function, body)) {
     function(body, 0, count);
   }
 }

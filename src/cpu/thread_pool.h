@@ -1,4 +1,5 @@
-// The CPU backend's threads: static ranges, the caller takes part, usable after fork.
+// The CPU backend's threads: the caller takes part, never waits for a thread that is not running,
+// and may fork.
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,7 @@ struct ElementKernels {
     void (*scalar_second)(int64_t n, const T* a, T b, T* y);
   };
 
-  // exp, sigmoid and tanh of float are polynomials within 2, 3 and 4 ulp; the rest is libm's.
+  // exp, sigmoid and tanh of float are polynomials within 1, 3 and 2 ulp; the rest is libm's.
   Unary neg, exp, log, sqrt, abs, relu, sigmoid, tanh;
   UnaryBackward exp_backward, log_backward, sqrt_backward, abs_backward, relu_backward,
       sigmoid_backward, tanh_backward;

@@ -1,3 +1,4 @@
+// Loops over the rows of a matrix whose columns are channels.
 #include "cpu/isa/rows.h"
 #include "cpu/isa/vector.h"
 

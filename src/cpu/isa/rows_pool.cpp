@@ -1,3 +1,4 @@
+// Pooling: a window at a time, vectors along the channels.
 #include "cpu/isa/rows.h"
 #include "cpu/isa/vector.h"
 
