@@ -57,6 +57,9 @@ class Tensor {
   void backward(const Tensor& grad = {}, bool retain_graph = false) const;
   /// The same elements, off the tape.
   Tensor detach() const;
+  /// Lends the elements to code that may edit them unseen. While the token lives, nothing derived
+  /// from them (packed weights) is kept; afterwards it is derived anew.
+  std::shared_ptr<void> lend() const;
   /// Number of in-place edits of the storage so far; parameter caches are keyed on it.
   uint64_t version() const;
 

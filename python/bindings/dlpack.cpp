@@ -24,6 +24,7 @@ template <class M>
 struct Export {
   M managed;
   Tensor tensor;
+  std::shared_ptr<void> loan;
   Dims shape, strides;
 };
 
@@ -31,7 +32,7 @@ struct Export {
 /// capsule's destructor does.
 template <class M>
 py::object make_capsule(const Tensor& x) {
-  auto holder = std::make_unique<Export<M>>(Export<M>{M{}, x, x.shape(), x.strides()});
+  auto holder = std::make_unique<Export<M>>(Export<M>{M{}, x, x.lend(), x.shape(), x.strides()});
   M& managed = holder->managed;
   for (const TypePair& pair : kTypes) {
     if (pair.dtype == x.dtype()) managed.array.type = pair.type;

@@ -99,19 +99,22 @@ Tensor from_numpy(const py::array& array) {
   return from_memory(const_cast<void*>(array.data()), shape, strides, dtype, Device{}, owner);
 }
 
-py::array to_numpy(const py::object& self) {
-  const Tensor& x = self.cast<const Tensor&>();
+py::array to_numpy(const Tensor& x) {
   require<AutogradError>(!x.requires_grad(),
                          "numpy: expected a tensor that does not require grad,"
                          " got requires_grad=True; call detach() first");
   require_host("numpy", x);
   require<DTypeError>(x.dtype() != DType::kBFloat16, "numpy: expected a type that NumPy has, got ",
                       x.dtype(), "; call float() first");
-  return numpy_view(x, self);
+  auto loan = std::make_unique<std::shared_ptr<void>>(x.lend());
+  const py::capsule owner(loan.get(),
+                          [](void* held) { delete static_cast<std::shared_ptr<void>*>(held); });
+  loan.release();
+  return numpy_view(x, owner);
 }
 
-py::array to_array(const py::object& self, const py::object& dtype, const py::object& copy) {
-  py::array array = to_numpy(self);
+py::array to_array(const Tensor& x, const py::object& dtype, const py::object& copy) {
+  py::array array = to_numpy(x);
   const bool must_copy = copy.is(py::bool_(true));
   if (!dtype.is_none() && !numpy("dtype")(dtype).equal(array.attr("dtype"))) {
     if (copy.is(py::bool_(false))) {

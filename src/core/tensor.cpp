@@ -90,7 +90,7 @@ Storage::Storage(size_t bytes, Device device) : bytes(std::max<size_t>(bytes, 1)
 }
 
 Storage::Storage(void* data, Device device, std::shared_ptr<void> owner)
-    : data(data), device(device), owner(std::move(owner)) {}
+    : data(data), device(device), owner(std::move(owner)), loans(1) {}
 
 Storage::~Storage() {
   // Not backend(): a forked child must be able to drop tensors of a device that it has lost.
@@ -245,6 +245,15 @@ Tensor Tensor::detach() const {
   std::lock_guard lock(derived_mutex);
   result.impl().derived = x.derived;  // the same elements: what was derived from them holds too
   return result;
+}
+
+std::shared_ptr<void> Tensor::lend() const {
+  const std::shared_ptr<Storage> storage = striate::defined(*this).storage;
+  storage->loans.fetch_add(1);
+  return {storage.get(), [storage](void*) {
+            storage->returned_loans.fetch_add(1);
+            storage->loans.fetch_sub(1);
+          }};
 }
 
 uint64_t Tensor::version() const {

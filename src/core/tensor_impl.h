@@ -26,6 +26,10 @@ struct Storage {
   Device device;
   std::shared_ptr<void> owner;  // set for foreign memory
   std::atomic<uint64_t> version{0};
+  // Loans to code whose edits do not count as versions: running and returned. Foreign memory is
+  // on loan for good.
+  std::atomic<int> loans{0};
+  std::atomic<uint64_t> returned_loans{0};
 };
 
 /// Something derived from a tensor's elements, kept until they change: packed weights.

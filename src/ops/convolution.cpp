@@ -34,8 +34,11 @@ std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass 
 
 std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPass pass,
                                 const ConvWeight& weight, size_t bytes) {
-  if (!weight.keep) return pack(op, g, pass, weight, bytes);
-  const uint64_t key = packing_key(g, pass), version = weight.tensor.version();
+  const Storage& storage = *weight.tensor.impl().storage;
+  if (!weight.keep || storage.loans.load() > 0) return pack(op, g, pass, weight, bytes);
+  const uint64_t key = packing_key(g, pass);
+  const uint64_t version =
+      storage.version.load() + storage.returned_loans.load();  // both only grow
   DerivedCache& cache = derived_cache(weight.tensor);
   {
     std::lock_guard lock(cache.mutex);
@@ -45,11 +48,11 @@ std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPas
     std::erase_if(cache.entries, [&](const auto& entry) { return entry.version != version; });
   }
   // Two threads may both pack: that costs less than holding a lock over a kernel.
-  auto storage = pack(op, g, pass, weight, bytes);
+  auto result = pack(op, g, pass, weight, bytes);
   std::lock_guard lock(cache.mutex);
   if (cache.entries.size() >= kMaxPackings) cache.entries.erase(cache.entries.begin());
-  cache.entries.push_back({key, version, storage});
-  return storage;
+  cache.entries.push_back({key, version, result});
+  return result;
 }
 
 Conv2dBytes bytes_of(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass) {

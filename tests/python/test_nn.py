@@ -322,3 +322,21 @@ def test_losses_against_the_reference(rng):
 ])  # fmt: skip
 def test_layer_shapes(layer, shape, expected):
     assert layer()(st.rand(shape)).shape == expected
+
+
+def test_weights_edited_through_numpy_are_used() -> None:
+    """Packed weights must not outlive an edit that bypasses the version counter."""
+    conv = nn.Conv2d(3, 4, 3)
+    x = st.randn(1, 3, 8, 8)
+    with st.no_grad():
+        conv(x)
+        array = conv.weight.detach().numpy()
+        conv(x)
+        array[:] = 0
+        assert (conv(x).numpy() == conv.bias.detach().numpy()[:, None, None]).all()
+        del array
+        conv(x)
+        capsule = np.from_dlpack(conv.weight.detach())
+        capsule[:] = 0
+        conv.bias.fill_(0)
+        assert not conv(x).numpy().any()
