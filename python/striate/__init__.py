@@ -65,6 +65,8 @@ from striate.serialization import load, load_metadata, save
 
 if TYPE_CHECKING:
     from striate import cuda, data, models, nn, optim
+    from striate.checkpoint import load_checkpoint
+    from striate.receptive_field import effective_receptive_field
     from striate.summary import Summary, summary
 
 # Loaded on first use, so that `import striate` stays quick.
@@ -79,6 +81,10 @@ def __getattr__(name: str) -> object:
         # Importing the module binds it to `striate.summary`; the function takes its place.
         globals().update(summary=module.summary, Summary=module.Summary)
         return globals()[name]
+    if name == "load_checkpoint":
+        return importlib.import_module("striate.checkpoint").load_checkpoint
+    if name == "effective_receptive_field":
+        return importlib.import_module("striate.receptive_field").effective_receptive_field
     raise AttributeError(f"module 'striate' has no attribute {name!r}")
 
 
@@ -111,6 +117,7 @@ __all__ = [
     "cpu_isa",
     "cuda",
     "data",
+    "effective_receptive_field",
     "empty",
     "empty_like",
     "enable_grad",
@@ -126,6 +133,7 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "load",
+    "load_checkpoint",
     "load_metadata",
     "log",
     "manual_seed",

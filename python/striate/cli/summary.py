@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 import striate as st
 from striate import models
-from striate.train import MODELS
+from striate.cli import options
+from striate.cli.console import Console
+
+_CIFAR = (3, 32, 32)
+_IMAGENET = (3, 224, 224)
+_FIXED_SIZE = ("linear_classifier", "mlp")
+_INPUTS = {
+    "lenet1": (1, 28, 28),
+    "lenet5": (1, 32, 32),
+    **dict.fromkeys(_FIXED_SIZE, _CIFAR),
+    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), _CIFAR),
+}
+"""What the models were made for, if not for ImageNet."""
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("summary", help="print a model's layers", description=__doc__)
-    parser.add_argument("model", choices=tuple(MODELS), help="one of: %(choices)s")
+    parser.add_argument("model", choices=models.list_models(), help="one of: %(choices)s")
     parser.add_argument(
+        "--input",
         "--input-size",
+        dest="input_size",
         type=_size,
-        metavar="C,H,W",
-        help="of one image (default: what the model was made for)",
+        metavar="CxHxW",
+        help="of one image, as in 3x224x224 (default: what the model was made for)",
     )
+    parser.add_argument(
+        "--columns",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="NAME,...",
+        help="more columns: macs, flops, activation_bytes, receptive_field",
+    )
+    options.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def _size(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected C,H,W, got {text!r}") from None
+    parts = re.split("[x,]", text)
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"expected CxHxW, got {text!r}")
+    return tuple(map(int, parts))
 
 
 def run(args: argparse.Namespace) -> int:
-    side = MODELS[args.model]
-    print(st.summary(models.get_model(args.model), args.input_size or (1, side, side)))
+    size = args.input_size or _INPUTS.get(args.model, _IMAGENET)
+    settings: dict[str, Any] = {"in_channels": size[0]}
+    if args.model in _FIXED_SIZE:
+        settings["image_size"] = size[1:]
+    table = st.summary(models.get_model(args.model, **settings), size, args.columns)
+    console = Console(machine=args.json)
+    console.line(str(table))
+    console.result({"model": args.model, **table.to_dict()})
     return 0

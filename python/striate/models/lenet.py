@@ -23,6 +23,7 @@ from striate._core import (
     tensor,
     zeros,
 )
+from striate.models.pretrained import Weights, load_weights
 from striate.models.registry import register_model
 from striate.nn import init
 from striate.nn.activation import LogSoftmax, ReLU
@@ -85,11 +86,12 @@ class Subsampling(Module):
     """
 
     def __init__(self, channels: int) -> None:
+        self.kernel_size = self.stride = 2
         self.weight = Parameter(ones(1, channels, 1, 1))
         self.bias = Parameter(zeros(1, channels, 1, 1))
 
     def forward(self, input: Tensor) -> Tensor:
-        return avg_pool2d(input, 2) * self.weight + self.bias
+        return avg_pool2d(input, self.kernel_size) * self.weight + self.bias
 
     def extra_repr(self) -> str:
         return str(self.weight.shape[1])
@@ -102,6 +104,7 @@ class PartialConv2d(Module):
 
     def __init__(self, in_channels: int, connections: Connections, kernel_size: int) -> None:
         self.connections = connections
+        self.in_channels, self.kernel_size = in_channels, kernel_size
         count = sum(map(len, connections))
         self.weight = Parameter(empty(count, kernel_size, kernel_size))
         self.bias = Parameter(empty(len(connections)))
@@ -219,12 +222,14 @@ class LeNet1(Sequential):
 
 
 @register_model
-def lenet5(num_classes: int = 10, in_channels: int = 1, form: str = "lecture") -> LeNet5:
+def lenet5(
+    num_classes: int = 10, in_channels: int = 1, form: str = "lecture", weights: Weights = None
+) -> LeNet5:
     """LeNet-5; see LeNet5."""
-    return LeNet5(num_classes, in_channels, form)
+    return load_weights(LeNet5(num_classes, in_channels, form), weights)
 
 
 @register_model
-def lenet1(num_classes: int = 10, in_channels: int = 1) -> LeNet1:
+def lenet1(num_classes: int = 10, in_channels: int = 1, weights: Weights = None) -> LeNet1:
     """LeNet-1; see LeNet1."""
-    return LeNet1(num_classes, in_channels)
+    return load_weights(LeNet1(num_classes, in_channels), weights)
