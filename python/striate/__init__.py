@@ -60,6 +60,7 @@ from striate._core import (
     zeros,
     zeros_like,
 )
+from striate._config import config
 from striate.grad_mode import enable_grad, no_grad
 from striate.serialization import load, load_metadata, save
 
@@ -109,6 +110,7 @@ __all__ = [
     "build_info",
     "cat",
     "cpu_isa",
+    "config",
     "cuda",
     "data",
     "empty",
