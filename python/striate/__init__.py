@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from striate._config import config
 from striate._core import (
     ArgumentError,
     AutogradError,
@@ -60,7 +61,6 @@ from striate._core import (
     zeros,
     zeros_like,
 )
-from striate._config import config
 from striate.grad_mode import enable_grad, no_grad
 from striate.serialization import load, load_metadata, save
 
@@ -109,8 +109,8 @@ __all__ = [
     "bool",
     "build_info",
     "cat",
-    "cpu_isa",
     "config",
+    "cpu_isa",
     "cuda",
     "data",
     "empty",
