@@ -155,16 +155,19 @@ struct Conv2dGeometry {
   int64_t groups;
 };
 enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
-/// Bytes that a pass needs besides its operands. `packed` depends on the weight alone and may be
-/// kept as long as the weight's version does not change.
-struct Conv2dBytes {
+/// How a backend will run a pass: which of its algorithms, and the bytes that this needs besides
+/// the operands. What is packed depends on the algorithm and the weight alone and may be kept as
+/// long as the weight's version does not change.
+struct Conv2dPlan {
+  int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {
   Conv2dGeometry g;
   DType dtype;
-  ConvPass pass;         // kForward or kInputGrad
+  ConvPass pass;  // kForward or kInputGrad
+  Conv2dPlan plan;
   const void* weight;
   int64_t weight_strides[4];  // o, i, kh, kw
   void* packed;
@@ -173,6 +176,7 @@ struct Conv2dPackArgs {
 struct Conv2dArgs {
   Conv2dGeometry g;
   DType dtype;
+  Conv2dPlan plan;
   const void* x;
   const void* packed;
   const void* bias;  // null: none
@@ -184,6 +188,7 @@ struct Conv2dArgs {
 struct Conv2dInputGradArgs {
   Conv2dGeometry g;
   DType dtype;
+  Conv2dPlan plan;
   const void* grad_y;
   const void* packed;
   const void* bias;  // null: none
@@ -194,6 +199,7 @@ struct Conv2dInputGradArgs {
 struct Conv2dWeightGradArgs {
   Conv2dGeometry g;
   DType dtype;
+  Conv2dPlan plan;
   const void* x;
   const void* grad_y;
   void* grad_weight;
@@ -399,7 +405,7 @@ struct KernelTable {
   Kernel<IndexSelectBackwardArgs> index_select_backward = nullptr;
   Kernel<FindOutOfRangeArgs> find_out_of_range = nullptr;
 
-  Conv2dBytes (*conv2d_bytes)(const Conv2dGeometry&, DType, ConvPass) = nullptr;
+  Conv2dPlan (*conv2d_plan)(const Conv2dGeometry&, DType, ConvPass) = nullptr;
   Kernel<Conv2dPackArgs> conv2d_pack = nullptr;
   Kernel<Conv2dArgs> conv2d = nullptr;
   Kernel<Conv2dInputGradArgs> conv2d_input_grad = nullptr;

@@ -11,6 +11,10 @@ void bind_runtime(py::module_& m) {
   m.def("cpu_isa", &cpu_isa,
         "The instruction set in use: 'avx512', 'avx2' or 'baseline'. ``STRIATE_CPU_ISA`` in the "
         "environment forces one.");
+  m.def("winograd_enabled", &winograd_enabled,
+        "Whether 3 x 3 convolutions may use Winograd's algorithm; see config.winograd.");
+  m.def("set_winograd_enabled", &set_winograd_enabled, py::arg("enabled"),
+        "Allows or forbids Winograd's algorithm from the next call on.");
   m.def(
       "cuda_device_count", [] { return device_count(DeviceType::kCUDA); }, Unlocked(),
       "CUDA devices that can be used now.");

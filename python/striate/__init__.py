@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from striate._config import config
 from striate._core import (
     ArgumentError,
     AutogradError,
@@ -114,6 +115,7 @@ __all__ = [
     "bool",
     "build_info",
     "cat",
+    "config",
     "cpu_isa",
     "cuda",
     "data",

@@ -1,8 +1,18 @@
 #include "striate/runtime.h"
 
+#include <atomic>
+
 #include "core/backend.h"
 
 namespace striate {
+namespace {
+
+std::atomic<bool> winograd{true};
+
+}  // namespace
+
+bool winograd_enabled() { return winograd.load(std::memory_order_relaxed); }
+void set_winograd_enabled(bool enabled) { winograd.store(enabled, std::memory_order_relaxed); }
 
 int device_count(DeviceType type) {
   const Backend* found = find_backend(type);

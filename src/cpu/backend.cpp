@@ -27,7 +27,7 @@ constexpr KernelTable kKernels = {
     .index_select_backward = cpu::index_select_backward,
     .find_out_of_range = cpu::find_out_of_range,
 
-    .conv2d_bytes = cpu::conv2d_bytes,
+    .conv2d_plan = cpu::conv2d_plan,
     .conv2d_pack = cpu::conv2d_pack,
     .conv2d = cpu::conv2d,
     .conv2d_input_grad = cpu::conv2d_input_grad,

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "cpu/isa.h"
-#include "cpu/thread_pool.h"
 #include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
 
 namespace striate::cpu {
 
@@ -170,7 +170,7 @@ auto with_type(DType dtype, const Function& function) {
   return function.template operator()<double>();
 }
 
-/// Bytes of workspace of the weight gradient.
-size_t conv2d_weight_grad_workspace(const Conv2dGeometry& g, DType dtype);
+template <class T>
+Conv2dPlan weight_grad_plan(const Conv2dGeometry& g);
 
 }  // namespace striate::cpu

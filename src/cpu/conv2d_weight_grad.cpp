@@ -139,13 +139,14 @@ void run_weight_grad(const Conv2dWeightGradArgs& args) {
 
 }  // namespace
 
-size_t conv2d_weight_grad_workspace(const Conv2dGeometry& g, DType dtype) {
-  return with_type(dtype, [&]<class T>() -> size_t {
-    const WeightGradPlan plan = plan_weight_grad<T>(g);
-    const int64_t partial = plan.splits > 1 ? plan.splits * g.o * plan.run_length * plan.runs : 0;
-    return (plan.pass.source.copy_size() + partial) * sizeof(T);
-  });
+template <class T>
+Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
+  const WeightGradPlan plan = plan_weight_grad<T>(g);
+  const int64_t partial = plan.splits > 1 ? plan.splits * g.o * plan.run_length * plan.runs : 0;
+  return {0, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
 }
+template Conv2dPlan weight_grad_plan<float>(const Conv2dGeometry&);
+template Conv2dPlan weight_grad_plan<double>(const Conv2dGeometry&);
 
 void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() { run_weight_grad<T>(args); });

@@ -28,7 +28,12 @@ bool has_avx512() {
   STRIATE_ROWS(set, float)                                                                  \
   STRIATE_ROWS(set, double)                                                                 \
   Isa set##_isa() {                                                                         \
-    return {#set, gemm_kernels_##set##_float(), gemm_kernels_##set##_double(), set##_float, \
+    return {#set,                                                                           \
+            gemm_kernels_##set##_float(),                                                   \
+            gemm_kernels_##set##_double(),                                                  \
+            winograd_kernels_##set##_float(),                                               \
+            winograd_kernels_##set##_double(),                                              \
+            set##_float,                                                                    \
             set##_double};                                                                  \
   }
 STRIATE_ISA_TABLE(baseline)

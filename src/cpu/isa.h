@@ -7,6 +7,7 @@
 
 #include "cpu/isa/gemm.h"
 #include "cpu/isa/rows.h"
+#include "cpu/isa/winograd.h"
 
 namespace striate::cpu {
 
@@ -14,6 +15,8 @@ struct Isa {
   const char* name;
   const GemmKernels<float>& gemm_float;
   const GemmKernels<double>& gemm_double;
+  const WinogradKernels<float>& winograd_float;
+  const WinogradKernels<double>& winograd_double;
   const RowKernels<float>& rows_float;
   const RowKernels<double>& rows_double;
 
@@ -23,6 +26,14 @@ struct Isa {
       return gemm_float;
     } else {
       return gemm_double;
+    }
+  }
+  template <class T>
+  const WinogradKernels<T>& winograd() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return winograd_float;
+    } else {
+      return winograd_double;
     }
   }
   template <class T>

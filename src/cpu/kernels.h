@@ -25,7 +25,7 @@ void index_select(const IndexSelectArgs& args, Stream);
 void index_select_backward(const IndexSelectBackwardArgs& args, Stream);
 void find_out_of_range(const FindOutOfRangeArgs& args, Stream);
 // conv2d.cpp
-Conv2dBytes conv2d_bytes(const Conv2dGeometry& g, DType dtype, ConvPass pass);
+Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass);
 void conv2d_pack(const Conv2dPackArgs& args, Stream);
 void conv2d(const Conv2dArgs& args, Stream);
 void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream);

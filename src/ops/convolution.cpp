@@ -11,9 +11,9 @@ constexpr size_t kMaxPackings = 8;
 
 /// A key over all that a packing may depend on besides the weight; of the image's size, which may
 /// change from call to call, only whether the stride steps over it.
-uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass) {
+uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan) {
   uint64_t key = 0xCBF29CE484222325;  // FNV-1a, by words
-  for (int64_t value : {static_cast<int64_t>(pass), g.c, g.o, g.kh, g.kw, g.stride_h, g.stride_w,
+  for (int64_t value : {static_cast<int64_t>(pass), int64_t{plan.algorithm}, g.c, g.o, g.kh, g.kw, g.stride_h, g.stride_w,
                         g.pad_h, g.pad_w, g.dilation_h, g.dilation_w, g.groups,
                         std::min(g.h, g.stride_h), std::min(g.w, g.stride_w)}) {
     key = (key ^ static_cast<uint64_t>(value)) * 0x100000001B3;
@@ -23,20 +23,20 @@ uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass) {
 }
 
 std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass pass,
-                              const ConvWeight& weight, size_t bytes) {
+                              const ConvWeight& weight, const Conv2dPlan& plan) {
   const Tensor& w = weight.tensor;
-  auto packed = std::make_shared<Storage>(bytes, w.device());
-  Conv2dPackArgs args{g, w.dtype(), pass, w.data(), {}, packed->data};
+  auto packed = std::make_shared<Storage>(plan.packed, w.device());
+  Conv2dPackArgs args{g, w.dtype(), pass, plan, w.data(), {}, packed->data};
   std::copy_n(weight.strides, 4, args.weight_strides);
   launch(op, w.device(), &KernelTable::conv2d_pack, args);
   return packed;
 }
 
 std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPass pass,
-                                const ConvWeight& weight, size_t bytes) {
+                                const ConvWeight& weight, const Conv2dPlan& plan) {
   const Storage& storage = *weight.tensor.impl().storage;
-  if (!weight.keep || storage.loans.load() > 0) return pack(op, g, pass, weight, bytes);
-  const uint64_t key = packing_key(g, pass);
+  if (!weight.keep || storage.loans.load() > 0) return pack(op, g, pass, weight, plan);
+  const uint64_t key = packing_key(g, pass, plan);
   const uint64_t version =
       storage.version.load() + storage.returned_loans.load();  // both only grow
   DerivedCache& cache = derived_cache(weight.tensor);
@@ -48,19 +48,19 @@ std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPas
     std::erase_if(cache.entries, [&](const auto& entry) { return entry.version != version; });
   }
   // Two threads may both pack: that costs less than holding a lock over a kernel.
-  auto result = pack(op, g, pass, weight, bytes);
+  auto result = pack(op, g, pass, weight, plan);
   std::lock_guard lock(cache.mutex);
   if (cache.entries.size() >= kMaxPackings) cache.entries.erase(cache.entries.begin());
   cache.entries.push_back({key, version, result});
   return result;
 }
 
-Conv2dBytes bytes_of(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass) {
-  return find_kernel(op, backend(x.device()), &KernelTable::conv2d_bytes)(g, x.dtype(), pass);
+Conv2dPlan plan_of(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass) {
+  return find_kernel(op, backend(x.device()), &KernelTable::conv2d_plan)(g, x.dtype(), pass);
 }
 
-Tensor workspace_of(const Conv2dBytes& bytes, const Tensor& x) {
-  return empty({static_cast<int64_t>(bytes.workspace)}, {DType::kUInt8, x.device()});
+Tensor workspace_of(const Conv2dPlan& plan, const Tensor& x) {
+  return empty({static_cast<int64_t>(plan.workspace)}, {DType::kUInt8, x.device()});
 }
 
 /// A kernel that covers the whole unpadded input is a linear layer over all its values, of which
@@ -121,12 +121,12 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
     if (const auto flat = flattened(g, weight))
       return run_forward(op, flattened(g), x, *flat, bias, y);
   }
-  const Conv2dBytes bytes = bytes_of(op, g, x, ConvPass::kForward);
-  const auto filters = packed(op, g, ConvPass::kForward, weight, bytes.packed);
-  const Tensor workspace = workspace_of(bytes, x);
+  const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
+  const auto filters = packed(op, g, ConvPass::kForward, weight, plan);
+  const Tensor workspace = workspace_of(plan, x);
   launch<Conv2dArgs>(
       op, x.device(), &KernelTable::conv2d,
-      {g, x.dtype(), x.data(), filters->data, data_or_null(bias), y.data(), workspace.data()});
+      {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias), y.data(), workspace.data()});
 }
 
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
@@ -136,11 +136,11 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
     if (const auto flat = flattened(g, weight))
       return run_input_grad(op, flattened(g), grad_y, *flat, bias, grad_x);
   }
-  const Conv2dBytes bytes = bytes_of(op, g, grad_y, ConvPass::kInputGrad);
-  const auto filters = packed(op, g, ConvPass::kInputGrad, weight, bytes.packed);
-  const Tensor workspace = workspace_of(bytes, grad_y);
+  const Conv2dPlan plan = plan_of(op, g, grad_y, ConvPass::kInputGrad);
+  const auto filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
+  const Tensor workspace = workspace_of(plan, grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), grad_y.data(), filters->data, data_or_null(bias),
+                              {g, grad_y.dtype(), plan, grad_y.data(), filters->data, data_or_null(bias),
                                grad_x.data(), workspace.data()});
 }
 
@@ -150,10 +150,11 @@ void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, c
   if (x.numel() == 0 || grad_y.numel() == 0) return fill_(grad_weight, 0);
   if (g.h * g.w > 1 && covers_input(g))
     return run_weight_grad(op, flattened(g), x, grad_y, grad_weight);
-  const Tensor workspace = workspace_of(bytes_of(op, g, x, ConvPass::kWeightGrad), x);
+  const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kWeightGrad);
+  const Tensor workspace = workspace_of(plan, x);
   launch<Conv2dWeightGradArgs>(
       op, x.device(), &KernelTable::conv2d_weight_grad,
-      {g, x.dtype(), x.data(), grad_y.data(), grad_weight.data(), workspace.data()});
+      {g, x.dtype(), plan, x.data(), grad_y.data(), grad_weight.data(), workspace.data()});
 }
 
 Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {

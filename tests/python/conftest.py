@@ -38,6 +38,13 @@ def restore_threads():
     st.set_num_threads(before)
 
 
+@pytest.fixture
+def without_winograd():
+    st.config.winograd = False
+    yield
+    st.config.winograd = True
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     value = os.environ.get("STRIATE_TEST_DATA")

@@ -39,13 +39,14 @@ def run(isa: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("isa", NEEDS)
 def test_exact_on(isa):
     if isa == st.cpu_isa():
-        pytest.skip("test_conv_exact.py of this very session runs on it")
+        pytest.skip("this very session runs the files on it")
     missing = NEEDS[isa] - processor_flags()
     if missing:
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
     shown = run(isa, "-c", "import striate; print(striate.cpu_isa())")
     assert shown.stdout.strip() == isa, shown.stderr
-    result = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "test_conv_exact.py")
+    files = ("test_conv_exact.py", "test_winograd.py")
+    result = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files)
     assert result.returncode == 0, result.stdout[-3000:]
 
 

@@ -1,0 +1,223 @@
+// Direct convolution as implicit matrix products over the tile of isa/gemm.h: forward and input
+// gradient.
+//
+// Every pass reads pixels of a channels-last source. Where a kernel reaches over the edge, the
+// source is first copied with a zero border (a few per cent of the time), so that what a result
+// pixel reads is its base pointer plus offsets that all pixels share. Forward is one product per
+// group. The input gradient of a strided convolution is one product for each phase of the stride,
+// each reading only the taps that hit it, so no zero is ever multiplied.
+#include "cpu/conv2d_direct.h"
+
+#include "cpu/conv2d_pass.h"
+
+namespace striate::cpu {
+namespace {
+
+/// Packed elements of one group and pair of phases.
+template <class T>
+int64_t packed_size(const Pass& pass, const Phase& rows, const Phase& columns) {
+  const int64_t step = isa().gemm<T>().shapes[0].width;
+  return static_cast<int64_t>(rows.taps.size() * columns.taps.size()) * pass.channels *
+         ceil_div(pass.filters, step) * step;
+}
+
+/// Writes one panel [tap][channel][width] of one group and pair of phases.
+template <class T>
+void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
+                const Phase& columns, int64_t group, const Panel& panel, T* packed) {
+  const int64_t* strides = args.weight_strides;
+  const bool backward = args.pass == ConvPass::kInputGrad;
+  // The weight is [o][i]; a pass sums over i forward and over o backward.
+  const int64_t channel_stride = backward ? strides[0] : strides[1];
+  const int64_t filter_stride = backward ? strides[1] : strides[0];
+  const T* weight = static_cast<const T*>(args.weight) +
+                    group * (args.g.o / args.g.groups) * strides[0] + panel.column * filter_stride;
+  for (const Tap& row : rows.taps) {
+    for (const Tap& column : columns.taps) {
+      const T* tap = weight + row.kernel * strides[2] + column.kernel * strides[3];
+      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width) {
+        for (int64_t j = 0; j < panel.filled; ++j)
+          packed[j] = tap[i * channel_stride + j * filter_stride];
+        std::fill(packed + panel.filled, packed + panel.width, T(0));
+      }
+    }
+  }
+}
+
+// --- Products -----------------------------------------------------------------------------------
+
+/// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
+template <class T>
+struct Product {
+  const T* source;  // base of the first pixel
+  T* result;        // likewise
+  int64_t n, rows, columns;
+  int64_t source_image, source_row, source_pixel;  // steps between neighbouring result pixels
+  int64_t result_image, result_row, result_pixel;
+  std::vector<int64_t> taps;
+  int64_t k, filters;
+  const T* packed;
+  const T* bias;  // null: none
+
+  void run() const;
+  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
+  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
+};
+
+constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
+
+template <class T>
+void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel,
+                           int64_t count) const {
+  const T* a[kBlockPixels];
+  T* c[kBlockPixels];
+  int64_t x = first_pixel % columns, y = first_pixel / columns % rows;
+  int64_t image = first_pixel / columns / rows;
+  for (int64_t p = 0; p < pixels; ++p) {
+    a[p] = source + image * source_image + y * source_row + x * source_pixel;
+    c[p] = result + image * result_image + y * result_row + x * result_pixel;
+    if (++x == columns) {
+      x = 0;
+      if (++y == rows) {
+        y = 0;
+        ++image;
+      }
+    }
+  }
+  const int64_t tap_count = static_cast<int64_t>(taps.size());
+  for (const Panel* last = panel + count; panel < last; ++panel) {
+    const TileShape<T>& shape = isa().gemm<T>().shape(filters - panel->column);
+    T bias_row[kMaxTileWidth] = {};
+    if (bias) std::copy_n(bias + panel->column, panel->filled, bias_row);
+    const int64_t tiles = ceil_div(pixels, shape.rows);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t begin = split_point(pixels, tiles, t);
+      const int64_t tile_rows = split_point(pixels, tiles, t + 1) - begin;
+      T* target[kMaxTileRows];
+      for (int64_t r = 0; r < tile_rows; ++r) target[r] = c[begin + r] + panel->column;
+      shape.tile[tile_rows]({a + begin, target, taps.data(), tap_count, k,
+                             packed + panel->column * tap_count * k, bias ? bias_row : nullptr,
+                             panel->filled});
+    }
+  }
+}
+
+template <class T>
+void Product<T>::run() const {
+  const int64_t pixels = n * rows * columns;
+  if (pixels == 0) return;
+  // A block's pixels should stay in part of the L2 cache while the panels go by.
+  const int64_t pixel_bytes = std::max<int64_t>(1, source_pixel * sizeof(T));
+  const int64_t blocks =
+      ceil_div(pixels, std::clamp<int64_t>(262144 / pixel_bytes, kMaxTileRows, kBlockPixels));
+  const std::vector<Panel> all = panels<T>(filters);
+  const int64_t panel_count = static_cast<int64_t>(all.size());
+  const int64_t parts = blocks < kMinUnits ? panel_count : 1;
+  const int64_t macs = pixels * static_cast<int64_t>(taps.size()) * k * filters;
+  const int64_t unit_macs = std::max<int64_t>(1, macs / (blocks * parts));
+  // Panel-major: a thread's units share panels, so each weight is read by one thread.
+  parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t block = unit % blocks, part = unit / blocks;
+      const int64_t first = split_point(pixels, blocks, block);
+      run_block(first, split_point(pixels, blocks, block + 1) - first, &all[part],
+                panel_count / parts);
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
+  const Pass pass = make_pass(g, pass_kind);
+  int64_t packed = 0;
+  for (const Phase& rows : pass.rows)
+    for (const Phase& columns : pass.columns)
+      packed += g.groups * packed_size<T>(pass, rows, columns);
+  return {0, packed * sizeof(T), pass.source.copy_size() * sizeof(T)};
+}
+
+template <class T>
+void direct_pack(const Conv2dPackArgs& args) {
+  const Pass pass = make_pass(args.g, args.pass);
+  const std::vector<Panel> all = panels<T>(pass.filters);
+  const int64_t panel_count = static_cast<int64_t>(all.size());
+  T* packed = static_cast<T*>(args.packed);
+  for (const Phase& rows : pass.rows) {
+    for (const Phase& columns : pass.columns) {
+      const int64_t size = packed_size<T>(pass, rows, columns);
+      const int64_t depth =
+          static_cast<int64_t>(rows.taps.size() * columns.taps.size()) * pass.channels;
+      parallel_for(args.g.groups * panel_count,
+                   ceil_div(32768, std::max<int64_t>(1, depth * kMaxTileWidth)),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) {
+                       const Panel& panel = all[i % panel_count];
+                       const int64_t group = i / panel_count;
+                       pack_panel<T>(args, pass, rows, columns, group, panel,
+                                     packed + group * size + panel.column * depth);
+                     }
+                   });
+      packed += args.g.groups * size;
+    }
+  }
+}
+
+/// Forward and input gradient differ only in their phases and in which way the weight is packed.
+template <class T>
+void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* packed, const T* bias,
+            T* y, void* workspace) {
+  const Pass pass = make_pass(g, pass_kind);
+  const Source& s = pass.source;
+  const T* source = bordered(s, x, static_cast<T*>(workspace));
+  const bool backward = pass_kind == ConvPass::kInputGrad;
+  const int64_t result_pixel = backward ? g.c : g.o;
+  const int64_t result_row = (backward ? g.w : g.ow) * result_pixel;
+  const int64_t result_image = (backward ? g.h : g.oh) * result_row;
+  for (const Phase& rows : pass.rows) {
+    for (const Phase& columns : pass.columns) {
+      std::vector<int64_t> taps;
+      const bool merged = contiguous_taps(columns, g) && !columns.taps.empty();
+      for (const Tap& row : rows.taps) {
+        for (const Tap& column : columns.taps) {
+          taps.push_back((row.offset + s.rows.before) * s.row() +
+                         (column.offset + s.columns.before) * s.pixel());
+          if (merged) break;
+        }
+      }
+      const int64_t k = pass.channels * (merged ? static_cast<int64_t>(columns.taps.size()) : 1);
+      for (int64_t group = 0; group < g.groups; ++group) {
+        Product<T>{
+            source + group * pass.channels,
+            y + rows.start * result_row + columns.start * result_pixel + group * pass.filters,
+            g.n,
+            rows.count,
+            columns.count,
+            s.image(),
+            rows.source_step * s.row(),
+            columns.source_step * s.pixel(),
+            result_image,
+            rows.step * result_row,
+            columns.step * result_pixel,
+            taps,
+            k,
+            pass.filters,
+            packed,
+            bias ? bias + group * pass.filters : nullptr}
+            .run();
+        packed += packed_size<T>(pass, rows, columns);
+      }
+    }
+  }
+}
+
+#define STRIATE_INSTANTIATE(T)                                         \
+  template Conv2dPlan direct_plan<T>(const Conv2dGeometry&, ConvPass); \
+  template void direct_pack<T>(const Conv2dPackArgs&);                 \
+  template void direct<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, const T*, T*, void*);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::cpu

@@ -1,0 +1,17 @@
+// Direct convolution: forward and input gradient of any geometry.
+#pragma once
+
+#include "cpu/kernels.h"
+
+namespace striate::cpu {
+
+template <class T>
+Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass);
+template <class T>
+void direct_pack(const Conv2dPackArgs& args);
+/// y = conv(x) + bias forward; for the input gradient x is grad_y and y is grad_x.
+template <class T>
+void direct(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* packed, const T* bias,
+            T* y, void* workspace);
+
+}  // namespace striate::cpu

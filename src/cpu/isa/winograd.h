@@ -1,0 +1,44 @@
+// The transforms of Winograd convolution; the products between them are the tile of gemm.h.
+#pragma once
+
+#include <cstdint>
+
+namespace striate::cpu {
+
+/// Largest input tile edge, of F(4x4, 3x3).
+inline constexpr int kMaxWinogradEdge = 6;
+
+/// Transforms of F(m x m, 3 x 3) on vectors of channels: a tile has (m + 2)^2 input pixels and as
+/// many points. Points lie `plane` elements apart; n is a multiple of the lanes.
+template <class T>
+struct WinogradTransforms {
+  int64_t m;
+  /// v[point][group][lane] = B' d B of the pixels' channels, for `groups` vectors of channels that
+  /// lie `group_step` apart in v.
+  void (*input)(const T* const* pixels, int64_t groups, T* v, int64_t group_step, int64_t plane);
+  /// pixels[i][0..n) = A' m A + bias for the m^2 output pixels; a null pixel is outside the image.
+  void (*output)(const T* m, int64_t plane, const T* bias, int64_t n, T* const* pixels);
+  /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
+  void (*filter)(const T* g, int64_t n, T* u, int64_t plane);
+  /// m^2 gradient pixels to points, A d A', laid out as by `input`; null pixels are zero.
+  void (*grad_output)(const T* const* pixels, int64_t groups, T* v, int64_t group_step,
+                      int64_t plane);
+  /// g[(3y + x) * step + i] = G' z G of points z[point][i].
+  void (*grad_filter)(const T* z, int64_t n, int64_t plane, T* g, int64_t step);
+};
+
+template <class T>
+struct WinogradKernels {
+  int lanes;  // channels a vector
+  WinogradTransforms<T> f2, f4;
+};
+
+#define STRIATE_DECLARE_WINOGRAD(isa)                             \
+  const WinogradKernels<float>& winograd_kernels_##isa##_float(); \
+  const WinogradKernels<double>& winograd_kernels_##isa##_double();
+STRIATE_DECLARE_WINOGRAD(baseline)
+STRIATE_DECLARE_WINOGRAD(avx2)
+STRIATE_DECLARE_WINOGRAD(avx512)
+#undef STRIATE_DECLARE_WINOGRAD
+
+}  // namespace striate::cpu

@@ -1,0 +1,219 @@
+// Winograd forward and input gradient, fused by block of tiles: transform the input of a block,
+// multiply at each point with a panel of filters, transform back with the bias. What lies between
+// stays in the L2 cache; the image is read in place, pixels outside it through a row of zeros.
+#include "cpu/winograd.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/conv2d_pass.h"
+#include "striate/runtime.h"
+
+namespace striate::cpu {
+namespace {
+
+constexpr int kMaxPixels = kMaxWinogradEdge * kMaxWinogradEdge;
+
+template <class T>
+const WinogradTransforms<T>& transforms(int64_t m) {
+  return m == 2 ? isa().winograd<T>().f2 : isa().winograd<T>().f4;
+}
+
+/// How many tiles share one pass over the weight, and where their scratch lies.
+template <class T>
+struct BlockLayout {
+  int64_t tiles, groups, lanes;
+  int64_t plane;  // elements between points in V; an odd number of vectors, so that the points
+                  // of one tile do not compete for one cache set
+  int64_t v_size, m_size;
+
+  explicit BlockLayout(const WinogradGeometry& g) {
+    lanes = isa().winograd<T>().lanes;
+    groups = g.channels / lanes;
+    const int64_t tile_bytes = g.points() * g.channels * static_cast<int64_t>(sizeof(T));
+    const int64_t fitting = kVBytes / tile_bytes / kMaxTileRows * kMaxTileRows;
+    const int64_t target = std::clamp<int64_t>(fitting, kMaxTileRows, 4 * kMaxTileRows);
+    tiles = ceil_div(g.tiles(), std::max<int64_t>(1, ceil_div(g.tiles(), target)));
+    plane = (groups * tiles | 1) * lanes;
+    v_size = g.points() * plane;
+    m_size = g.points() * tiles * kMaxTileWidth;
+  }
+  static constexpr int64_t kVBytes = 524288;
+  size_t bytes() const { return (v_size + m_size) * sizeof(T); }
+};
+
+template <class T>
+struct Run {
+  const WinogradGeometry& g;
+  const T* x;
+  const T* packed;
+  const T* bias;
+  T* y;
+  const T* zeros;  // [channels]
+  BlockLayout<T> layout;
+
+  struct Corner {
+    int64_t image, row, column;  // of a tile, in result pixels
+  };
+  Corner corner(int64_t tile) const {
+    const int64_t in_row = tile % g.tiles_w(), in_image = tile / g.tiles_w() % g.tiles_h();
+    return {tile / g.tiles_w() / g.tiles_h(), in_image * g.m, in_row * g.m};
+  }
+
+  void load_tile(int64_t tile, T* v) const {
+    const Corner c = corner(tile);
+    const int64_t edge = g.m + 2;
+    const T* pixels[kMaxPixels];
+    for (int64_t i = 0; i < edge; ++i) {
+      const int64_t row = c.row - g.pad_h + i;
+      for (int64_t j = 0; j < edge; ++j) {
+        const int64_t column = c.column - g.pad_w + j;
+        const bool inside = row >= 0 && row < g.h && column >= 0 && column < g.w;
+        pixels[i * edge + j] =
+            inside ? x + ((c.image * g.h + row) * g.w + column) * g.channels : zeros;
+      }
+    }
+    transforms<T>(g.m).input(pixels, layout.groups, v, layout.tiles * layout.lanes, layout.plane);
+  }
+
+  void store_tile(int64_t tile, const T* m, const Panel& panel, const T* bias_row) const {
+    const Corner c = corner(tile);
+    T* pixels[kMaxPixels];
+    for (int64_t i = 0; i < g.m; ++i) {
+      for (int64_t j = 0; j < g.m; ++j) {
+        const int64_t row = c.row + i, column = c.column + j;
+        pixels[i * g.m + j] =
+            row < g.oh && column < g.ow
+                ? y + ((c.image * g.oh + row) * g.ow + column) * g.filters + panel.column
+                : nullptr;
+      }
+    }
+    transforms<T>(g.m).output(m, layout.tiles * panel.width, bias_row, panel.width, pixels);
+  }
+
+  void block(int64_t first, int64_t count, const Panel* panel, int64_t panels, T* scratch) const {
+    T* v = scratch;
+    T* m = scratch + layout.v_size;
+    for (int64_t t = 0; t < count; ++t) load_tile(first + t, v + t * layout.lanes);
+    std::vector<int64_t> taps(layout.groups);
+    for (int64_t i = 0; i < layout.groups; ++i) taps[i] = i * layout.tiles * layout.lanes;
+    for (const Panel* last = panel + panels; panel < last; ++panel) {
+      const TileShape<T>& shape = isa().gemm<T>().shape(g.filters - panel->column);
+      const int64_t width = panel->width, pieces = ceil_div(count, shape.rows);
+      const T* u = packed + panel->column * g.points() * g.channels;
+      for (int64_t point = 0; point < g.points(); ++point, u += g.channels * width) {
+        for (int64_t piece = 0; piece < pieces; ++piece) {
+          const int64_t begin = split_point(count, pieces, piece);
+          const int64_t rows = split_point(count, pieces, piece + 1) - begin;
+          const T* a[kMaxTileRows];
+          T* c[kMaxTileRows];
+          for (int64_t r = 0; r < rows; ++r) {
+            a[r] = v + point * layout.plane + (begin + r) * layout.lanes;
+            c[r] = m + (point * layout.tiles + begin + r) * width;
+          }
+          shape.tile[rows]({a, c, taps.data(), layout.groups, layout.lanes, u, nullptr, width});
+        }
+      }
+      T bias_row[kMaxTileWidth] = {};
+      if (bias) std::copy_n(bias + panel->column, width, bias_row);
+      for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel, bias_row);
+    }
+  }
+};
+
+}  // namespace
+
+WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
+  if (pass == ConvPass::kInputGrad)
+    return {g.n, g.oh, g.ow, g.o, g.h, g.w, g.c, 2 - g.pad_h, 2 - g.pad_w, m};
+  return {g.n, g.h, g.w, g.c, g.oh, g.ow, g.o, g.pad_h, g.pad_w, m};
+}
+
+template <class T>
+bool winograd_applies(const Conv2dGeometry& g, ConvPass pass) {
+  const int64_t lanes = isa().winograd<T>().lanes;
+  return pass != ConvPass::kWeightGrad && g.kh == 3 && g.kw == 3 && g.stride_h == 1 &&
+         g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1 && g.groups == 1 &&
+         g.pad_h <= 2 && g.pad_w <= 2 && g.c % lanes == 0 && g.o % lanes == 0;
+}
+
+template <class T>
+void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args) {
+  const bool backward = args.pass == ConvPass::kInputGrad;
+  const int64_t* strides = args.weight_strides;
+  const int64_t channel_stride = backward ? strides[0] : strides[1];
+  const int64_t filter_stride = backward ? strides[1] : strides[0];
+  const std::vector<Panel> all = panels<T>(g.filters);
+  const int64_t panel_count = static_cast<int64_t>(all.size());
+  // Units of one panel and a run of channels.
+  const int64_t runs = ceil_div(g.channels, 16);
+  parallel_for(panel_count * runs, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const Panel& panel = all[unit / runs];
+      const int64_t first = unit % runs * 16, last = std::min(first + 16, g.channels);
+      T* u = static_cast<T*>(args.packed) + panel.column * g.points() * g.channels;
+      for (int64_t channel = first; channel < last; ++channel) {
+        T taps[9 * kMaxTileWidth];
+        for (int64_t tap = 0; tap < 9; ++tap) {
+          const int64_t kernel = backward ? 8 - tap : tap;  // rotated by 180 degrees
+          const T* weight = static_cast<const T*>(args.weight) + kernel / 3 * strides[2] +
+                            kernel % 3 * strides[3] + channel * channel_stride +
+                            panel.column * filter_stride;
+          for (int64_t j = 0; j < panel.width; ++j)
+            taps[tap * panel.width + j] = weight[j * filter_stride];
+        }
+        transforms<T>(g.m).filter(taps, panel.width, u + channel * panel.width,
+                                  g.channels * panel.width);
+      }
+    }
+  });
+}
+
+template <class T>
+Conv2dPlan winograd_plan(const WinogradGeometry& g) {
+  return {static_cast<int32_t>(g.m), g.points() * g.channels * g.filters * sizeof(T),
+          g.channels * sizeof(T) + num_threads() * BlockLayout<T>(g).bytes()};
+}
+
+template <class T>
+void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
+              const T* bias, T* y, void* workspace) {
+  const BlockLayout<T> layout(g);
+  T* zeros = static_cast<T*>(workspace);
+  std::fill_n(zeros, g.channels, T(0));
+  T* scratch = zeros + g.channels;
+  int64_t slots = (plan.workspace - g.channels * sizeof(T)) / layout.bytes();
+  const Run<T> run{g, x, packed, bias, y, zeros, layout};
+  const std::vector<Panel> all = panels<T>(g.filters);
+  const int64_t panel_count = static_cast<int64_t>(all.size());
+  const int64_t blocks = ceil_div(g.tiles(), layout.tiles);
+  // With few blocks the panels are shared out as well, and each part transforms its input anew.
+  const int64_t parts = std::min(panel_count, ceil_div(4 * slots, blocks) > 4 ? slots : 1);
+  const int64_t units = blocks * parts;
+  slots = std::min(slots, units);
+  parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t slot = begin; slot < end; ++slot) {
+      for (int64_t unit = split_point(units, slots, slot);
+           unit < split_point(units, slots, slot + 1); ++unit) {
+        const int64_t block = unit % blocks, part = unit / blocks;
+        const int64_t first = split_point(g.tiles(), blocks, block);
+        const int64_t panel = split_point(panel_count, parts, part);
+        run.block(first, split_point(g.tiles(), blocks, block + 1) - first, &all[panel],
+                  split_point(panel_count, parts, part + 1) - panel,
+                  scratch + slot * (layout.v_size + layout.m_size));
+      }
+    }
+  });
+}
+
+#define STRIATE_INSTANTIATE(T)                                                              \
+  template bool winograd_applies<T>(const Conv2dGeometry&, ConvPass);                       \
+  template Conv2dPlan winograd_plan<T>(const WinogradGeometry&);                            \
+  template void winograd_pack<T>(const WinogradGeometry&, const Conv2dPackArgs&);           \
+  template void winograd<T>(const WinogradGeometry&, const Conv2dPlan&, const T*, const T*, \
+                            const T*, T*, void*);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::cpu
