@@ -5,10 +5,9 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <launch.cuh>  // cuda/device's, or a host harness's
 #include <limits>
 #include <type_traits>
-
-#include <launch.cuh>  // device/, or a host harness in its place
 
 namespace striate::cuda {
 

@@ -97,10 +97,10 @@ struct SumArgs {
   DType x_dtype;  // any but bfloat16
   DType y_dtype;  // x_dtype when floating, else int64
   const void* x;
-  void* y;                       // dense over `kept`
-  Dims kept, kept_strides;       // of x, outermost first
+  void* y;                        // dense over `kept`
+  Dims kept, kept_strides;        // of x, outermost first
   Dims reduced, reduced_strides;  // of x
-  double scale;                  // floating only
+  double scale;                   // floating only
 };
 
 /// Maximum over the middle of x [outer][n][inner], n >= 1, and the index where it first occurs; a

@@ -124,7 +124,7 @@ struct Pool2dOptions {
   Size2 kernel = 2;
   std::optional<Size2> stride = {};  ///< defaults to the kernel
   Size2 padding = 0;
-  Size2 dilation = 1;             ///< max pooling only
+  Size2 dilation = 1;  ///< max pooling only
   bool ceil_mode = false;
   bool count_include_pad = true;  ///< average pooling only
 };

@@ -76,6 +76,7 @@ __all__: list[str] = [
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
+    "set_winograd_enabled",
     "sgd_step",
     "sigmoid",
     "softmax",
@@ -85,6 +86,7 @@ __all__: list[str] = [
     "tanh",
     "tensor",
     "uint8",
+    "winograd_enabled",
     "zeros",
     "zeros_like",
 ]
@@ -936,6 +938,11 @@ def set_rng_state(
     Restores what get_rng_state() returned.
     """
 
+def set_winograd_enabled(enabled: builtins.bool) -> None:
+    """
+    Allows or forbids Winograd's algorithm from the next call on.
+    """
+
 def sgd_step(
     params: collections.abc.Sequence[Tensor],
     momentum_buffers: list[Tensor | None],
@@ -993,6 +1000,11 @@ def tensor(
     A new tensor with the elements of a NumPy array, number, nested list or tensor.
 
     Arrays keep their type and may have any strides; Python floats become float32, integers int64. Raises DTypeError on an object or big-endian array.
+    """
+
+def winograd_enabled() -> builtins.bool:
+    """
+    Whether 3 x 3 convolutions may use Winograd's algorithm; see config.winograd.
     """
 
 def zeros(

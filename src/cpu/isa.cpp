@@ -24,17 +24,17 @@ bool has_avx512() {
 #define STRIATE_ROWS(set, type)                                                    \
   constexpr RowKernels<type> set##_##type{set::element_##type, set::column_##type, \
                                           set::pool_##type};
-#define STRIATE_ISA_TABLE(set)                                                              \
-  STRIATE_ROWS(set, float)                                                                  \
-  STRIATE_ROWS(set, double)                                                                 \
-  Isa set##_isa() {                                                                         \
-    return {#set,                                                                           \
-            gemm_kernels_##set##_float(),                                                   \
-            gemm_kernels_##set##_double(),                                                  \
-            winograd_kernels_##set##_float(),                                               \
-            winograd_kernels_##set##_double(),                                              \
-            set##_float,                                                                    \
-            set##_double};                                                                  \
+#define STRIATE_ISA_TABLE(set)                 \
+  STRIATE_ROWS(set, float)                     \
+  STRIATE_ROWS(set, double)                    \
+  Isa set##_isa() {                            \
+    return {#set,                              \
+            gemm_kernels_##set##_float(),      \
+            gemm_kernels_##set##_double(),     \
+            winograd_kernels_##set##_float(),  \
+            winograd_kernels_##set##_double(), \
+            set##_float,                       \
+            set##_double};                     \
   }
 STRIATE_ISA_TABLE(baseline)
 STRIATE_ISA_TABLE(avx2)

@@ -13,9 +13,9 @@ constexpr size_t kMaxPackings = 8;
 /// change from call to call, only whether the stride steps over it.
 uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan) {
   uint64_t key = 0xCBF29CE484222325;  // FNV-1a, by words
-  for (int64_t value : {static_cast<int64_t>(pass), int64_t{plan.algorithm}, g.c, g.o, g.kh, g.kw, g.stride_h, g.stride_w,
-                        g.pad_h, g.pad_w, g.dilation_h, g.dilation_w, g.groups,
-                        std::min(g.h, g.stride_h), std::min(g.w, g.stride_w)}) {
+  for (int64_t value : {static_cast<int64_t>(pass), int64_t{plan.algorithm}, g.c, g.o, g.kh, g.kw,
+                        g.stride_h, g.stride_w, g.pad_h, g.pad_w, g.dilation_h, g.dilation_w,
+                        g.groups, std::min(g.h, g.stride_h), std::min(g.w, g.stride_w)}) {
     key = (key ^ static_cast<uint64_t>(value)) * 0x100000001B3;
     key ^= key >> 29;
   }
@@ -124,9 +124,9 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
   const auto filters = packed(op, g, ConvPass::kForward, weight, plan);
   const Tensor workspace = workspace_of(plan, x);
-  launch<Conv2dArgs>(
-      op, x.device(), &KernelTable::conv2d,
-      {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias), y.data(), workspace.data()});
+  launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
+                     {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias), y.data(),
+                      workspace.data()});
 }
 
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
@@ -140,8 +140,8 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
   const auto filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
   const Tensor workspace = workspace_of(plan, grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), plan, grad_y.data(), filters->data, data_or_null(bias),
-                               grad_x.data(), workspace.data()});
+                              {g, grad_y.dtype(), plan, grad_y.data(), filters->data,
+                               data_or_null(bias), grad_x.data(), workspace.data()});
 }
 
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from typing import Any
 
 import numpy as np
-import pytest
 
 import striate as st
 from striate import models, nn
@@ -134,68 +132,3 @@ def test_published_lenet_on_mnist(data_dir):
             predicted = model(st.tensor(x)).argmax(1).numpy()
             correct += int((predicted == labels[i : i + 1_000]).sum())
     assert correct == 9_894
-
-
-def option_a(x: Any, planes: int) -> Any:
-    """The paper's parameter-free shortcut: every second pixel, channels padded with zeros."""
-    quarter = planes // 4
-    padding = (0, 0, 0, 0, quarter, quarter)
-    return nn.functional.pad(x[:, :, ::2, ::2], padding)
-
-
-class CifarBlock(nn.Module):
-    def __init__(self, inputs: int, planes: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.planes, self.shrinks = planes, stride > 1
-
-    def forward(self, x: Any) -> Any:
-        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
-        return (y + (option_a(x, self.planes) if self.shrinks else x)).relu()
-
-
-def test_published_resnet20_on_cifar10(data_dir):
-    """915 of the first 1,000 test images, as a plain NumPy forward pass counts."""
-    image = pytest.importorskip("PIL.Image", reason="the pixels are in a WebP file")
-    weights = np.load(data_dir / "cifar_resnet" / "resnet20-12fca82f.npz")
-    stages = [
-        nn.Sequential(*(
-            CifarBlock(planes // 2 if i == 0 and planes > 16 else planes, planes,
-                       2 if i == 0 and planes > 16 else 1)
-            for i in range(3)
-        ))
-        for planes in (16, 32, 64)
-    ]  # fmt: skip
-
-    class ResNet20(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-            self.layer1, self.layer2, self.layer3 = stages
-            self.linear = nn.Linear(64, 10)
-
-        def forward(self, x: Any) -> Any:
-            x = self.bn1(self.conv1(x)).relu()
-            x = self.layer3(self.layer2(self.layer1(x)))
-            return self.linear(x.mean((2, 3)))
-
-    model = ResNet20()
-    state = {k: v for k, v in model.state_dict().items() if "num_batches" in k}
-    state |= {k: st.tensor(weights[k]) for k in weights.files if "num_batches" not in k}
-    model.load_state_dict(state)
-    model.eval()
-    pixels = np.asarray(
-        image.open(data_dir / "cifar10" / "test_first1000.webp").convert("RGB"), np.float32
-    )
-    x = pixels.reshape(25, 32, 40, 32, 3).transpose(0, 2, 4, 1, 3).reshape(1000, 3, 32, 32) / 255
-    mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
-    x = (x - mean[:, None, None]) / std[:, None, None]
-    labels = np.fromfile(data_dir / "cifar10" / "test_first1000_labels.bin", np.uint8)
-    with st.no_grad():
-        predicted = np.concatenate(
-            [model(st.tensor(x[i : i + 100])).argmax(1).numpy() for i in range(0, 1000, 100)]
-        )
-    assert int((predicted == labels).sum()) == 915

@@ -185,8 +185,8 @@ def test_parity_with_batch_statistics(name):
     ("name", "options", "shape"),
     [
         *((f"vgg{depth}_bn", {}, (2, 3, 32, 32)) for depth in (11, 13, 16, 19)),
-        *((f"resnet{depth}", {}, (1, 3, 64, 64)) for depth in (50, 101, 152)),
-        ("resnet50", {"v1": True}, (1, 3, 64, 64)),
+        *((f"resnet{depth}", {}, (1, 3, 32, 32)) for depth in (50, 101, 152)),
+        ("resnet50", {"v1": True}, (1, 3, 32, 32)),
         ("resnet20", {"option": "B"}, (2, 3, 16, 16)),
     ],
 )
