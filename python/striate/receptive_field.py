@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from striate._config import config
 from striate._core import ArgumentError, Tensor, tensor
 from striate.grad_mode import enable_grad
 from striate.nn.conv import ConvTranspose2d, pair
@@ -138,7 +139,8 @@ def effective_receptive_field(
     """Measures how far the centre unit of a layer really looks, on normal random images.
 
     ``layer`` is a module's dotted name; without one it is the last whose output is a map. The model
-    runs in evaluation mode and is left as it was.
+    runs in evaluation mode and is left as it was. Convolution is direct meanwhile: Winograd's
+    rounding would put tiny gradients on pixels that the unit does not see.
     """
     if len(input_size) != 3:
         raise ArgumentError(
@@ -163,7 +165,9 @@ def effective_receptive_field(
     modes = [(module, module.training) for module in modules.values()]
     watched = [modules[layer]] if layer is not None else list(modules.values())
     handles = [module.register_forward_hook(capture) for module in watched]
+    winograd = config.winograd
     try:
+        config.winograd = False
         model.eval().requires_grad_(False)  # no gradient but the input's is computed
         image = tensor(noise)
         if parameters:
@@ -179,6 +183,7 @@ def effective_receptive_field(
             height, width = _map(outputs[-1])
             outputs[-1][:, :, height // 2, width // 2].sum().backward()
     finally:
+        config.winograd = winograd
         for handle in handles:
             handle.remove()
         for parameter, flag in zip(parameters, trainable, strict=True):
