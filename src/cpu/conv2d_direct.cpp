@@ -54,7 +54,9 @@ struct Product {
   int64_t n, rows, columns;
   int64_t source_image, source_row, source_pixel;  // steps between neighbouring result pixels
   int64_t result_image, result_row, result_pixel;
-  std::vector<int64_t> taps;
+  const Phase& vertical;      // of the rows
+  int64_t source_rows;        // without the border
+  std::vector<int64_t> taps;  // by rows of the kernel
   int64_t k, filters;
   const T* packed;
   const T* bias;  // null: none
@@ -62,6 +64,16 @@ struct Product {
   void run() const;
   /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
   void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
+
+  /// Rows [first, last) of the kernel that reach the source from result rows [top, bottom]; the
+  /// others would multiply border zeros only.
+  std::pair<int64_t, int64_t> kernel_rows(int64_t top, int64_t bottom) const {
+    int64_t first = 0, last = static_cast<int64_t>(vertical.taps.size());
+    const int64_t step = vertical.source_step;
+    while (first < last && bottom * step + vertical.taps[first].offset < 0) ++first;
+    while (first < last && top * step + vertical.taps[last - 1].offset >= source_rows) --last;
+    return {first, last};
+  }
 };
 
 constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
@@ -71,11 +83,13 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
                            int64_t count) const {
   const T* a[kBlockPixels];
   T* c[kBlockPixels];
+  int64_t row_of[kBlockPixels];  // over all images
   int64_t x = first_pixel % columns, y = first_pixel / columns % rows;
   int64_t image = first_pixel / columns / rows;
   for (int64_t p = 0; p < pixels; ++p) {
     a[p] = source + image * source_image + y * source_row + x * source_pixel;
     c[p] = result + image * result_image + y * result_row + x * result_pixel;
+    row_of[p] = image * rows + y;
     if (++x == columns) {
       x = 0;
       if (++y == rows) {
@@ -85,6 +99,8 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
     }
   }
   const int64_t tap_count = static_cast<int64_t>(taps.size());
+  const int64_t kernel_height = static_cast<int64_t>(vertical.taps.size());
+  const int64_t row_taps = kernel_height == 0 ? 0 : tap_count / kernel_height;
   for (const Panel* last = panel + count; panel < last; ++panel) {
     const TileShape<T>& shape = isa().gemm<T>().shape(filters - panel->column);
     T bias_row[kMaxTileWidth] = {};
@@ -95,8 +111,13 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
       const int64_t tile_rows = split_point(pixels, tiles, t + 1) - begin;
       T* target[kMaxTileRows];
       for (int64_t r = 0; r < tile_rows; ++r) target[r] = c[begin + r] + panel->column;
-      shape.tile[tile_rows]({a + begin, target, taps.data(), tap_count, k,
-                             packed + panel->column * tap_count * k, bias ? bias_row : nullptr,
+      const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
+      const bool one_image = top / rows == bottom / rows;
+      const auto [from, to] =
+          one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
+      const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;
+      shape.tile[tile_rows]({a + begin, target, taps.data() + from * row_taps,
+                             (to - from) * row_taps, k, b, bias ? bias_row : nullptr,
                              panel->filled});
     }
   }
@@ -200,6 +221,8 @@ void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* pa
             result_image,
             rows.step * result_row,
             columns.step * result_pixel,
+            rows,
+            s.h,
             taps,
             k,
             pass.filters,
