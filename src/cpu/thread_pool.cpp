@@ -214,10 +214,11 @@ void parallel_for_impl(int64_t count, int64_t grain, RangeFunction function, con
   if (count <= 0) return;
   const FlushDenormals guard;
   const int64_t grains = count / std::max<int64_t>(grain, 1), threads = num_threads();
-  const int parts = static_cast<int>(std::min<int64_t>(grains, threads * kPartsPerThread));
+  int64_t parts = std::min<int64_t>(grains, threads * kPartsPerThread);
+  if (parts > threads) parts -= parts % threads;  // seven parts would keep two threads for four
   if (parts < 2 || threads < 2 || inside_region ||
-      !Pool::instance().run(count, parts, static_cast<int>(std::min<int64_t>(grains, threads)),
-                            function, body)) {
+      !Pool::instance().run(count, static_cast<int>(parts),
+                            static_cast<int>(std::min<int64_t>(grains, threads)), function, body)) {
     function(body, 0, count);
   }
 }
