@@ -84,18 +84,15 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
   const T* a[kBlockPixels];
   T* c[kBlockPixels];
   int64_t row_of[kBlockPixels];  // over all images
-  int64_t x = first_pixel % columns, y = first_pixel / columns % rows;
-  int64_t image = first_pixel / columns / rows;
-  for (int64_t p = 0; p < pixels; ++p) {
-    a[p] = source + image * source_image + y * source_row + x * source_pixel;
-    c[p] = result + image * result_image + y * result_row + x * result_pixel;
-    row_of[p] = image * rows + y;
-    if (++x == columns) {
-      x = 0;
-      if (++y == rows) {
-        y = 0;
-        ++image;
-      }
+  int64_t x = first_pixel % columns, row = first_pixel / columns;
+  for (int64_t p = 0; p < pixels; x = 0, ++row) {
+    const int64_t image = row / rows, y = row % rows;
+    const T* from = source + image * source_image + y * source_row + x * source_pixel;
+    T* to = result + image * result_image + y * result_row + x * result_pixel;
+    for (; x < columns && p < pixels; ++x, ++p, from += source_pixel, to += result_pixel) {
+      a[p] = from;
+      c[p] = to;
+      row_of[p] = row;
     }
   }
   const int64_t tap_count = static_cast<int64_t>(taps.size());
@@ -109,8 +106,12 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t begin = split_point(pixels, tiles, t);
       const int64_t tile_rows = split_point(pixels, tiles, t + 1) - begin;
-      T* target[kMaxTileRows];
-      for (int64_t r = 0; r < tile_rows; ++r) target[r] = c[begin + r] + panel->column;
+      T* shifted[kMaxTileRows];
+      T* const* target = c + begin;
+      if (panel->column > 0) {
+        for (int64_t r = 0; r < tile_rows; ++r) shifted[r] = target[r] + panel->column;
+        target = shifted;
+      }
       const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
       const bool one_image = top / rows == bottom / rows;
       const auto [from, to] =

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import striate as st
+from striate import _core
 from striate.cli import bench, convert, doctor, evaluate, predict, summary, train
 
 
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     if args.cmake_dir:
-        print(Path(st.__file__).parent / "lib" / "cmake" / "striate")
+        # Beside the compiled module: in an editable install the sources lie elsewhere.
+        print(Path(_core.__file__).parent / "lib" / "cmake" / "striate")
         return 0
     if args.command is None:
         parser.error("expected a command; striate --help lists them")
