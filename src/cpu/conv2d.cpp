@@ -9,8 +9,8 @@
 namespace striate::cpu {
 namespace {
 
-// One core's rates, fitted to `striate bench convs` (docs/decisions.md). Only their ratio matters;
-// they are constants, because a choice that followed the machine's load would change the bits.
+// One core's rates, estimated for AVX-512 (docs/decisions.md). Only their ratio matters; they are
+// constants, because a choice that followed the machine's load would change the bits.
 constexpr double kFlops = 110e9;
 constexpr double kBytesPerSecond = 15e9;
 // Transforms run at the speed of the L1 cache; per value this costs as much as so many flops.

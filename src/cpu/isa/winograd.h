@@ -12,7 +12,6 @@ inline constexpr int kMaxWinogradEdge = 6;
 /// many points. Points lie `plane` elements apart; n is a multiple of the lanes.
 template <class T>
 struct WinogradTransforms {
-  int64_t m;
   /// v[point][group][lane] = B' d B of the pixels' channels, for `groups` vectors of channels that
   /// lie `group_step` apart in v.
   void (*input)(const T* const* pixels, int64_t groups, T* v, int64_t group_step, int64_t plane);
@@ -20,11 +19,6 @@ struct WinogradTransforms {
   void (*output)(const T* m, int64_t plane, const T* bias, int64_t n, T* const* pixels);
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
   void (*filter)(const T* g, int64_t n, T* u, int64_t plane);
-  /// m^2 gradient pixels to points, A d A', laid out as by `input`; null pixels are zero.
-  void (*grad_output)(const T* const* pixels, int64_t groups, T* v, int64_t group_step,
-                      int64_t plane);
-  /// g[(3y + x) * step + i] = G' z G of points z[point][i].
-  void (*grad_filter)(const T* z, int64_t n, int64_t plane, T* g, int64_t step);
 };
 
 template <class T>
