@@ -1,6 +1,7 @@
 // Convolution's entry points: which algorithm runs a pass, and the call to it.
 #include <algorithm>
 
+#include "cpu/conv2d_col2im.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
 #include "cpu/winograd.h"
@@ -31,21 +32,33 @@ double winograd_seconds(const WinogradGeometry& g, size_t item) {
   return seconds((2 * weight + transforms) * g.tiles(), weight * item);
 }
 
-/// Output tile edge of the fastest algorithm by the model; 0 is direct. A function of the shape
-/// and the instruction set alone.
+/// The fastest algorithm by the model: a function of the shape and the instruction set alone.
 template <class T>
-int64_t choose(const Conv2dGeometry& g, ConvPass pass) {
-  if (!winograd_enabled() || !winograd_applies<T>(g, pass)) return 0;
-  int64_t best = 0;
+Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
+  Algorithm best = col2im_pays<T>(g, pass) ? kCol2im : kDirect;
+  if (!winograd_enabled() || !winograd_applies<T>(g, pass)) return best;
   double least = direct_seconds(winograd_geometry(g, pass, 4), sizeof(T));
-  for (int64_t m : {2, 4}) {
-    const double time = winograd_seconds(winograd_geometry(g, pass, m), sizeof(T));
+  for (Algorithm winograd : {kWinograd2, kWinograd4}) {
+    const double time = winograd_seconds(winograd_geometry(g, pass, winograd), sizeof(T));
     if (time < least) {
       least = time;
-      best = m;
+      best = winograd;
     }
   }
   return best;
+}
+
+template <class T>
+Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
+  if (pass == ConvPass::kWeightGrad) return weight_grad_plan<T>(g);
+  switch (const Algorithm algorithm = choose<T>(g, pass)) {
+    case kDirect:
+      return direct_plan<T>(g, pass);
+    case kCol2im:
+      return col2im_plan<T>(g);
+    default:
+      return winograd_plan<T>(winograd_geometry(g, pass, algorithm));
+  }
 }
 
 template <class T>
@@ -54,30 +67,33 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const v
   const T* typed_x = static_cast<const T*>(x);
   const T* typed_packed = static_cast<const T*>(packed);
   const T* typed_bias = static_cast<const T*>(bias);
-  if (plan.algorithm == 0) {
-    direct(g, pass, typed_x, typed_packed, typed_bias, static_cast<T*>(y), workspace);
-  } else {
-    winograd(winograd_geometry(g, pass, plan.algorithm), plan, typed_x, typed_packed, typed_bias,
-             static_cast<T*>(y), workspace);
+  T* typed_y = static_cast<T*>(y);
+  switch (plan.algorithm) {
+    case kDirect:
+      return direct(g, pass, typed_x, typed_packed, typed_bias, typed_y, workspace);
+    case kCol2im:
+      return col2im(g, plan, typed_x, typed_packed, typed_bias, typed_y, workspace);
+    default:
+      return winograd(winograd_geometry(g, pass, plan.algorithm), plan, typed_x, typed_packed,
+                      typed_bias, typed_y, workspace);
   }
 }
 
 }  // namespace
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
-  return with_type(dtype, [&]<class T>() -> Conv2dPlan {
-    if (pass == ConvPass::kWeightGrad) return weight_grad_plan<T>(g);
-    const int64_t m = choose<T>(g, pass);
-    return m == 0 ? direct_plan<T>(g, pass) : winograd_plan<T>(winograd_geometry(g, pass, m));
-  });
+  return with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
 }
 
 void conv2d_pack(const Conv2dPackArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
-    if (args.plan.algorithm == 0) {
-      direct_pack<T>(args);
-    } else {
-      winograd_pack<T>(winograd_geometry(args.g, args.pass, args.plan.algorithm), args);
+    switch (args.plan.algorithm) {
+      case kDirect:
+        return direct_pack<T>(args);
+      case kCol2im:
+        return col2im_pack<T>(args);
+      default:
+        return winograd_pack<T>(winograd_geometry(args.g, args.pass, args.plan.algorithm), args);
     }
   });
 }

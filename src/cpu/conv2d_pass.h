@@ -23,6 +23,20 @@ inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {
   return count * part / parts;
 }
 
+/// What Conv2dPlan::algorithm says here; Winograd's are the edges of their output tiles.
+enum Algorithm : int32_t { kDirect = 0, kCol2im = 1, kWinograd2 = 2, kWinograd4 = 4 };
+
+/// The convolution that computes `pixels` neighbouring pixels of a row of g as one, with as many
+/// times the filters: their kernels side by side, zeros between. What few filters leave empty it
+/// fills.
+inline Conv2dGeometry joined(Conv2dGeometry g, int64_t pixels) {
+  g.kw += (pixels - 1) * g.stride_w;
+  g.stride_w *= pixels;
+  g.ow /= pixels;
+  g.o *= pixels;
+  return g;
+}
+
 /// A kernel position and the source coordinate it reads, relative to base = index * source_step.
 struct Tap {
   int64_t kernel, offset;
@@ -136,6 +150,13 @@ std::vector<Panel> panels(int64_t columns) {
     result.push_back({column, width, std::min(width, columns - column)});
   }
   return result;
+}
+
+/// Vector registers that `columns` values of a packed operand take.
+template <class T>
+int64_t vector_registers(int64_t columns) {
+  const GemmKernels<T>& gemm = isa().gemm<T>();
+  return ceil_div(columns, gemm.shapes[gemm.count - 1].width / 2);
 }
 
 /// The source with its border, in `copy` if one is needed; points at the first border pixel.

@@ -1,5 +1,6 @@
 // The weight gradient of a convolution: a sum of outer products over pixels, cut into chunks whose
-// order is a function of the geometry alone.
+// order is a function of the geometry alone. Few filters are computed for several neighbouring
+// pixels at once, each with gradients of its own, which are added up in the end.
 #include "cpu/conv2d_pass.h"
 #include "cpu/kernels.h"
 
@@ -12,18 +13,40 @@ namespace {
 /// L2 cache; partial sums over `splits` ranges of chunks give work to threads when the weight is
 /// tiny.
 struct WeightGradPlan {
+  int64_t pixels;    // joined, see joined()
+  Conv2dGeometry g;  // of them
   Pass pass;
   int64_t runs, run_length;   // contiguous pieces of a filter, and their columns
   std::vector<Panel> panels;  // of a run
   int64_t filter_blocks;
   int64_t tiles;  // groups x runs x panels x blocks of filters
   int64_t chunk_images, chunk_rows, chunks, splits;
+
+  /// Terms of each element in the last sum; 1: there is none.
+  int64_t sums() const { return splits * pixels; }
 };
 
+/// As many pixels as give one tile all its rows, at no cost in vectors.
 template <class T>
-WeightGradPlan plan_weight_grad(const Conv2dGeometry& g) {
+int64_t joined_pixels(const Conv2dGeometry& g) {
+  if (g.groups > 1 || g.dilation_w > 1) return 1;
   const GemmKernels<T>& gemm = isa().gemm<T>();
-  WeightGradPlan plan{make_pass(g, ConvPass::kWeightGrad), 0, 0, {}, 0, 0, 0, 0, 0, 0};
+  const int64_t rows = gemm.shapes[gemm.count - 1].rows;
+  const auto vectors = [&](int64_t pixels) {
+    return vector_registers<T>((g.kw + (pixels - 1) * g.stride_w) * g.c);
+  };
+  int64_t best = 1;
+  for (int64_t pixels = 2; pixels * g.o <= rows; ++pixels)
+    if (g.ow % pixels == 0 && vectors(pixels) == vectors(1)) best = pixels;
+  return best;
+}
+
+template <class T>
+WeightGradPlan plan_weight_grad(const Conv2dGeometry& original) {
+  const GemmKernels<T>& gemm = isa().gemm<T>();
+  const int64_t pixels = joined_pixels<T>(original);
+  const Conv2dGeometry g = joined(original, pixels);
+  WeightGradPlan plan{pixels, g, make_pass(g, ConvPass::kWeightGrad), 0, 0, {}, 0, 0, 0, 0, 0, 0};
   const bool merged = contiguous_taps(plan.pass.columns[0], g);
   plan.runs = g.kh * (merged ? 1 : g.kw);
   plan.run_length = plan.pass.channels * (merged ? g.kw : 1);
@@ -64,17 +87,39 @@ void collapse(OuterTileArgs<T>& args) {
   }
 }
 
+/// The sum over splits and joined pixels, in this order. The kernel of each of these pixels begins
+/// where its window does.
+template <class T>
+void add_up(const Conv2dGeometry& g, const WeightGradPlan& plan, const T* partial, T* grad_weight) {
+  const int64_t channels = plan.pass.channels, length = g.kw * channels;
+  const int64_t joined_length = plan.g.kw * channels;
+  const int64_t pixel_step = g.o * g.kh * joined_length + g.stride_w * channels;
+  const int64_t split_step = plan.g.o * g.kh * joined_length;
+  parallel_for(g.o * g.kh, ceil_div(65536, length), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* terms = partial + row * joined_length;
+      for (int64_t i = 0; i < length; ++i) {
+        T total = 0;
+        for (int64_t split = 0; split < plan.splits; ++split)
+          for (int64_t pixel = 0; pixel < plan.pixels; ++pixel)
+            total += terms[split * split_step + pixel * pixel_step + i];
+        grad_weight[row * length + i] = total;
+      }
+    }
+  });
+}
+
 template <class T>
 void run_weight_grad(const Conv2dWeightGradArgs& args) {
-  const Conv2dGeometry& g = args.g;
-  const WeightGradPlan plan = plan_weight_grad<T>(g);
+  const WeightGradPlan plan = plan_weight_grad<T>(args.g);
+  const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
   T* workspace = static_cast<T*>(args.workspace);
   const T* source = bordered(s, static_cast<const T*>(args.x), workspace);
   const T* grad_y = static_cast<const T*>(args.grad_y);
   T* grad_weight = static_cast<T*>(args.grad_weight);
   const int64_t filter_size = plan.run_length * plan.runs, size = g.o * filter_size;
-  T* partial = plan.splits > 1 ? workspace + s.copy_size() : grad_weight;
+  T* partial = plan.sums() > 1 ? workspace + s.copy_size() : grad_weight;
   const int64_t panel_count = static_cast<int64_t>(plan.panels.size());
   const int64_t image_chunks = std::max<int64_t>(1, ceil_div(g.n, plan.chunk_images));
   const bool merged = plan.runs == g.kh;
@@ -127,14 +172,7 @@ void run_weight_grad(const Conv2dWeightGradArgs& args) {
           run_tile(tile, chunk, partial + split * size, chunk > first_chunk);
     }
   });
-  if (plan.splits == 1) return;
-  parallel_for(size, 65536, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      T total = partial[i];
-      for (int64_t split = 1; split < plan.splits; ++split) total += partial[split * size + i];
-      grad_weight[i] = total;
-    }
-  });
+  if (plan.sums() > 1) add_up(args.g, plan, partial, grad_weight);
 }
 
 }  // namespace
@@ -142,7 +180,8 @@ void run_weight_grad(const Conv2dWeightGradArgs& args) {
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
   const WeightGradPlan plan = plan_weight_grad<T>(g);
-  const int64_t partial = plan.splits > 1 ? plan.splits * g.o * plan.run_length * plan.runs : 0;
+  const int64_t partial =
+      plan.sums() > 1 ? plan.splits * plan.g.o * plan.run_length * plan.runs : 0;
   return {0, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
 }
 template Conv2dPlan weight_grad_plan<float>(const Conv2dGeometry&);

@@ -25,7 +25,9 @@ PoolRow row_at(const Pool2dGeometry& g, int64_t oh, bool count_include_pad, bool
               .h_count = 0,
               .h_extent = 0,
               .count_include_pad = count_include_pad,
-              .adaptive = adaptive};
+              .adaptive = adaptive,
+              .disjoint = !adaptive && g.stride_h > (g.kh - 1) * g.dilation_h &&
+                          g.stride_w > (g.kw - 1) * g.dilation_w};
   if (adaptive) {
     row.h_first = oh * g.h / g.oh;
     row.h_count = row.h_extent = ceil_div((oh + 1) * g.h, g.oh) - row.h_first;

@@ -10,12 +10,13 @@ namespace {
 constexpr size_t kMaxPackings = 8;
 
 /// A key over all that a packing may depend on besides the weight; of the image's size, which may
-/// change from call to call, only whether the stride steps over it.
+/// change from call to call, only whether the stride steps over it and what the plan made of it.
 uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan) {
   uint64_t key = 0xCBF29CE484222325;  // FNV-1a, by words
-  for (int64_t value : {static_cast<int64_t>(pass), int64_t{plan.algorithm}, g.c, g.o, g.kh, g.kw,
-                        g.stride_h, g.stride_w, g.pad_h, g.pad_w, g.dilation_h, g.dilation_w,
-                        g.groups, std::min(g.h, g.stride_h), std::min(g.w, g.stride_w)}) {
+  for (int64_t value :
+       {static_cast<int64_t>(pass), int64_t{plan.algorithm}, static_cast<int64_t>(plan.packed), g.c,
+        g.o, g.kh, g.kw, g.stride_h, g.stride_w, g.pad_h, g.pad_w, g.dilation_h, g.dilation_w,
+        g.groups, std::min(g.h, g.stride_h), std::min(g.w, g.stride_w)}) {
     key = (key ^ static_cast<uint64_t>(value)) * 0x100000001B3;
     key ^= key >> 29;
   }

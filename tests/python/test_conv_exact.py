@@ -56,6 +56,10 @@ HAND_PICKED = [
     Conv((1, 1, 1, 1), (1, 1, 1, 1)),
     Conv((3, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}),  # LeNet-5
     Conv((3, 6, 14, 14), (16, 6, 5, 5)),
+    Conv((2, 2, 9, 17), (3, 2, 3, 4), {"stride": (2, 3), "padding": (1, 2)}),  # joined pixels
+    Conv((2, 1, 6, 21), (1, 1, 2, 7), {"padding": (0, 3)}),
+    Conv((3, 5, 9, 8), (33, 5, 4, 5), {"stride": (1, 2), "padding": (2, 1)}),  # by col2im
+    Conv((2, 3, 11, 12), (40, 3, 3, 5), {"stride": 3, "dilation": 2}),
     Conv((3, 16, 5, 5), (120, 16, 5, 5)),
     Conv((1, 3, 63, 63), (64, 3, 11, 11), {"stride": 4, "padding": 2}),  # AlexNet's stem
     Conv((1, 3, 41, 39), (64, 3, 7, 7), {"stride": 2, "padding": 3}),  # ResNet's stem

@@ -23,6 +23,14 @@ struct AdamStep {
   T eps, root_correction, decay, weight_decay;
 };
 
+/// Rows at first + i * step[0] + j * step[1], for i < count[0] and j < count[1].
+template <class T>
+struct RowGrid {
+  const T* first;
+  int64_t count[2], step[2];
+  const T* start;  // one more row, added first; null for 0
+};
+
 /// Element-wise loops. An output may be the very array of an input, but not overlap it otherwise.
 template <class T>
 struct ElementKernels {
@@ -46,6 +54,8 @@ struct ElementKernels {
   void (*shifted_exp)(int64_t n, const T* x, T shift, T* y);
   /// y += x.
   void (*accumulate)(int64_t n, const T* x, T* y);
+  /// y = the sum of a grid of rows, which are readable a vector past their n elements.
+  void (*grid_sum)(const RowGrid<T>& grid, int64_t n, T* y);
   /// Blocks of 2048 in T, their sums in double.
   double (*sum)(int64_t n, const T* x);
   /// Largest element; NaN is skipped. n >= 1.
@@ -95,6 +105,7 @@ struct PoolRow {
   int64_t h_first, h_step, h_count;  // input rows inside the image that the windows cover
   int64_t h_extent;                  // those that the divisor of an average counts
   bool count_include_pad, adaptive;
+  bool disjoint;  // no pixel lies in two windows
 };
 
 template <class T>

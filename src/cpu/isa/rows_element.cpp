@@ -148,6 +148,36 @@ void adam(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) {
   }
 }
 
+/// Elements [begin, begin + L) of grid_sum, of which the first n are stored.
+template <class T, int L>
+inline void grid_sum_block(const RowGrid<T>& grid, int64_t begin, int64_t n, T* y) {
+  Vector<T, L> total = {};
+  if (grid.start) {
+    T start[L] = {};
+    for (int64_t i = 0; i < n; ++i) start[i] = grid.start[begin + i];
+    total = load<L>(start);
+  }
+  const T* row = grid.first + begin;
+  for (int64_t i = 0; i < grid.count[0]; ++i, row += grid.step[0])
+    for (int64_t j = 0; j < grid.count[1]; ++j) total += load<L>(row + j * grid.step[1]);
+  if (n == L) return store<L>(y + begin, total);
+  T last[L];
+  store<L>(last, total);
+  for (int64_t i = 0; i < n; ++i) y[begin + i] = last[i];
+}
+
+template <class T>
+void grid_sum(const RowGrid<T>& grid, int64_t n, T* y) {
+  constexpr int kWide = kLanes<T>, kNarrow = kWide > 4 ? kWide / 2 : kWide;
+  int64_t begin = 0;
+  for (; begin + kWide <= n; begin += kWide) grid_sum_block<T, kWide>(grid, begin, kWide, y);
+  if (n - begin > kNarrow) {
+    grid_sum_block<T, kWide>(grid, begin, n - begin, y);
+  } else if (begin < n) {
+    grid_sum_block<T, kNarrow>(grid, begin, n - begin, y);
+  }
+}
+
 template <class T>
 constexpr ElementKernels<T> element_kernels() {
   return {
@@ -195,6 +225,7 @@ constexpr ElementKernels<T> element_kernels() {
       .shifted_exp = shifted_exp<T>,
       .accumulate = [](int64_t n, const T* x,
                        T* y) { map(n, x, y, y, [](T u, T v) { return v + u; }); },
+      .grid_sum = grid_sum<T>,
       .sum = sum<T>,
       .max = max<T>,
       .sgd = sgd<T>,

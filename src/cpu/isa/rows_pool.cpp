@@ -119,31 +119,53 @@ inline void max_row(const PoolRow& row, const T* x, T* y, int32_t* argmax) {
   }
 }
 
-/// Vectors compare the whole window with argmax; where lanes are few, an element goes straight to
-/// its place.
+/// One block of channels of a window: the gradient goes where argmax says, and zero elsewhere.
+template <int L, bool kAdd, class T>
+inline void max_backward_block(const Window& window, const T* grad_y, const int32_t* argmax,
+                               T* grad_x) {
+  using Index = Vector<Integer<T>, L>;
+  const Vector<T, L> grad = load<L>(grad_y);
+  const Index at = __builtin_convertvector(load<L>(argmax), Index);
+  for (int64_t r = 0; r < window.rows; ++r) {
+    T* p = grad_x + window.first + r * window.row_step;
+    Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
+    for (int64_t k = 0; k < window.columns; ++k) {
+      const Vector<T, L> share = at == broadcast<L>(position) ? grad : Vector<T, L>{};
+      store<L>(p, kAdd ? load<L>(p) + share : share);
+      p += window.column_step;
+      position += window.column_position;
+    }
+  }
+}
+
+/// Windows that overlap add to grad_x; where lanes are few, an element goes straight to its place.
+/// Others own their pixels, so that their blocks of channels may overlap.
 template <class T>
 void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x) {
   for (int64_t i = 0; i < row.ow; ++i, grad_y += row.pixel, argmax += row.pixel) {
     const Window window = window_at(row, i);
     if (window.rows == 0 || window.columns == 0) continue;
-    for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
-      if constexpr (L == 1) {
-        grad_x[argmax[channel] * row.pixel + channel] += grad_y[channel];
-      } else {
-        using Index = Vector<Integer<T>, L>;
-        const Vector<T, L> grad = load<L>(grad_y + channel);
-        const Index at = __builtin_convertvector(load<L>(argmax + channel), Index);
-        for (int64_t r = 0; r < window.rows; ++r) {
-          T* p = grad_x + window.first + r * window.row_step + channel;
-          Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
-          for (int64_t k = 0; k < window.columns; ++k) {
-            store<L>(p, load<L>(p) + (at == broadcast<L>(position) ? grad : Vector<T, L>{}));
-            p += window.column_step;
-            position += window.column_position;
-          }
+    const auto scatter = [&](int64_t channel) {
+      grad_x[argmax[channel] * row.pixel + channel] += grad_y[channel];
+    };
+    if (row.disjoint) {
+      for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
+        if constexpr (L == 1) {
+          scatter(channel);
+        } else {
+          max_backward_block<L, false>(window, grad_y + channel, argmax + channel,
+                                       grad_x + channel);
         }
-      }
-    });
+      });
+    } else {
+      for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
+        if constexpr (L == 1) {
+          scatter(channel);
+        } else {
+          max_backward_block<L, true>(window, grad_y + channel, argmax + channel, grad_x + channel);
+        }
+      });
+    }
   }
 }
 

@@ -1,0 +1,22 @@
+// The input gradient as a matrix product and a sum: for small maps with few channels.
+#pragma once
+
+#include "cpu/kernels.h"
+
+namespace striate::cpu {
+
+/// Whether this beats direct convolution by a count of vector operations: a function of the shape
+/// and the instruction set alone.
+template <class T>
+bool col2im_pays(const Conv2dGeometry& g, ConvPass pass);
+/// The workspace is enough for the threads there are now.
+template <class T>
+Conv2dPlan col2im_plan(const Conv2dGeometry& g);
+template <class T>
+void col2im_pack(const Conv2dPackArgs& args);
+/// grad_x = bias + the gradient of conv with respect to its input.
+template <class T>
+void col2im(const Conv2dGeometry& g, const Conv2dPlan& plan, const T* grad_y, const T* packed,
+            const T* bias, T* grad_x, void* workspace);
+
+}  // namespace striate::cpu
