@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kMaxPixels = kMaxWinogradEdge * kMaxWinogradEdge;
 
+
 template <class T>
 const WinogradTransforms<T>& transforms(int64_t m) {
   return m == 2 ? isa().winograd<T>().f2 : isa().winograd<T>().f4;
@@ -30,15 +31,12 @@ struct BlockLayout {
   explicit BlockLayout(const WinogradGeometry& g) {
     lanes = isa().winograd<T>().lanes;
     groups = g.channels / lanes;
-    const int64_t tile_bytes = g.points() * g.channels * static_cast<int64_t>(sizeof(T));
-    const int64_t fitting = kVBytes / tile_bytes / kMaxTileRows * kMaxTileRows;
-    const int64_t target = std::clamp<int64_t>(fitting, kMaxTileRows, 4 * kMaxTileRows);
-    tiles = ceil_div(g.tiles(), std::max<int64_t>(1, ceil_div(g.tiles(), target)));
+    tiles = ceil_div(g.tiles(), std::max<int64_t>(1, ceil_div(g.tiles(), kTiles)));
     plane = (groups * tiles | 1) * lanes;
     v_size = g.points() * plane;
     m_size = g.points() * tiles * kMaxTileWidth;
   }
-  static constexpr int64_t kVBytes = 524288;
+  static constexpr int64_t kTiles = 4 * kMaxTileRows;
   size_t bytes() const { return (v_size + m_size) * sizeof(T); }
 };
 
