@@ -26,20 +26,22 @@ double direct_seconds(const WinogradGeometry& g, size_t item) {
   return seconds(2 * weight * g.n * g.oh * g.ow, weight * item);
 }
 
-double winograd_seconds(const WinogradGeometry& g, size_t item) {
+double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
   const double weight = 1.0 * g.points() * g.channels * g.filters;
   const double transforms = kTransformFlops * g.points() * (g.channels + g.filters);
-  return seconds((2 * weight + transforms) * g.tiles(), weight * item);
+  // The weight gradient's sums are written and read again.
+  const int passes = pass == ConvPass::kWeightGrad ? 2 : 1;
+  return seconds((2 * weight + transforms) * g.tiles(), passes * weight * item);
 }
 
 /// The fastest algorithm by the model: a function of the shape and the instruction set alone.
 template <class T>
 Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
   Algorithm best = col2im_pays<T>(g, pass) ? kCol2im : kDirect;
-  if (!winograd_enabled() || !winograd_applies<T>(g, pass)) return best;
+  if (!winograd_enabled() || !winograd_applies<T>(g)) return best;
   double least = direct_seconds(winograd_geometry(g, pass, 4), sizeof(T));
   for (Algorithm winograd : {kWinograd2, kWinograd4}) {
-    const double time = winograd_seconds(winograd_geometry(g, pass, winograd), sizeof(T));
+    const double time = winograd_seconds(winograd_geometry(g, pass, winograd), pass, sizeof(T));
     if (time < least) {
       least = time;
       best = winograd;
@@ -50,8 +52,13 @@ Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
 
 template <class T>
 Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
-  if (pass == ConvPass::kWeightGrad) return weight_grad_plan<T>(g);
-  switch (const Algorithm algorithm = choose<T>(g, pass)) {
+  const Algorithm algorithm = choose<T>(g, pass);
+  if (pass == ConvPass::kWeightGrad) {
+    return algorithm == kDirect
+               ? weight_grad_plan<T>(g)
+               : winograd_weight_grad_plan<T>(winograd_geometry(g, pass, algorithm));
+  }
+  switch (algorithm) {
     case kDirect:
       return direct_plan<T>(g, pass);
     case kCol2im:
@@ -109,6 +116,15 @@ void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
     run<T>(args.g, ConvPass::kInputGrad, args.plan, args.grad_y, args.packed, args.bias,
            args.grad_x, args.workspace);
+  });
+}
+
+void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
+  with_type(args.dtype, [&]<class T>() {
+    if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
+    winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),
+                         static_cast<const T*>(args.x), static_cast<const T*>(args.grad_y),
+                         static_cast<T*>(args.grad_weight), args.workspace);
   });
 }
 

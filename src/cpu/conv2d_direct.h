@@ -1,4 +1,4 @@
-// Direct convolution: forward and input gradient of any geometry.
+// Direct convolution of any geometry: all three passes.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -13,5 +13,10 @@ void direct_pack(const Conv2dPackArgs& args);
 template <class T>
 void direct(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* packed, const T* bias,
             T* y, void* workspace);
+
+template <class T>
+Conv2dPlan weight_grad_plan(const Conv2dGeometry& g);
+template <class T>
+void direct_weight_grad(const Conv2dWeightGradArgs& args);
 
 }  // namespace striate::cpu

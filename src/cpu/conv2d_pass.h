@@ -191,7 +191,4 @@ auto with_type(DType dtype, const Function& function) {
   return function.template operator()<double>();
 }
 
-template <class T>
-Conv2dPlan weight_grad_plan(const Conv2dGeometry& g);
-
 }  // namespace striate::cpu

@@ -1,6 +1,7 @@
 // The weight gradient of a convolution: a sum of outer products over pixels, cut into chunks whose
 // order is a function of the geometry alone. Few filters are computed for several neighbouring
 // pixels at once, each with gradients of its own, which are added up in the end.
+#include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
 #include "cpu/kernels.h"
 
@@ -109,8 +110,10 @@ void add_up(const Conv2dGeometry& g, const WeightGradPlan& plan, const T* partia
   });
 }
 
+}  // namespace
+
 template <class T>
-void run_weight_grad(const Conv2dWeightGradArgs& args) {
+void direct_weight_grad(const Conv2dWeightGradArgs& args) {
   const WeightGradPlan plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -175,20 +178,19 @@ void run_weight_grad(const Conv2dWeightGradArgs& args) {
   if (plan.sums() > 1) add_up(args.g, plan, partial, grad_weight);
 }
 
-}  // namespace
-
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
   const WeightGradPlan plan = plan_weight_grad<T>(g);
   const int64_t partial =
       plan.sums() > 1 ? plan.splits * plan.g.o * plan.run_length * plan.runs : 0;
-  return {0, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
+  return {kDirect, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
 }
-template Conv2dPlan weight_grad_plan<float>(const Conv2dGeometry&);
-template Conv2dPlan weight_grad_plan<double>(const Conv2dGeometry&);
 
-void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
-  with_type(args.dtype, [&]<class T>() { run_weight_grad<T>(args); });
-}
+#define STRIATE_INSTANTIATE(T)                                    \
+  template Conv2dPlan weight_grad_plan<T>(const Conv2dGeometry&); \
+  template void direct_weight_grad<T>(const Conv2dWeightGradArgs&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kMaxPixels = kMaxWinogradEdge * kMaxWinogradEdge;
 
-
 template <class T>
 const WinogradTransforms<T>& transforms(int64_t m) {
   return m == 2 ? isa().winograd<T>().f2 : isa().winograd<T>().f4;
@@ -50,32 +49,16 @@ struct Run {
   const T* zeros;  // [channels]
   BlockLayout<T> layout;
 
-  struct Corner {
-    int64_t image, row, column;  // of a tile, in result pixels
-  };
-  Corner corner(int64_t tile) const {
-    const int64_t in_row = tile % g.tiles_w(), in_image = tile / g.tiles_w() % g.tiles_h();
-    return {tile / g.tiles_w() / g.tiles_h(), in_image * g.m, in_row * g.m};
-  }
-
   void load_tile(int64_t tile, T* v) const {
-    const Corner c = corner(tile);
-    const int64_t edge = g.m + 2;
+    const WinogradGeometry::Corner c = g.corner(tile);
     const T* pixels[kMaxPixels];
-    for (int64_t i = 0; i < edge; ++i) {
-      const int64_t row = c.row - g.pad_h + i;
-      for (int64_t j = 0; j < edge; ++j) {
-        const int64_t column = c.column - g.pad_w + j;
-        const bool inside = row >= 0 && row < g.h && column >= 0 && column < g.w;
-        pixels[i * edge + j] =
-            inside ? x + ((c.image * g.h + row) * g.w + column) * g.channels : zeros;
-      }
-    }
+    tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
+                {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
     transforms<T>(g.m).input(pixels, layout.groups, v, layout.tiles * layout.lanes, layout.plane);
   }
 
   void store_tile(int64_t tile, const T* m, const Panel& panel, const T* bias_row) const {
-    const Corner c = corner(tile);
+    const WinogradGeometry::Corner c = g.corner(tile);
     T* pixels[kMaxPixels];
     for (int64_t i = 0; i < g.m; ++i) {
       for (int64_t j = 0; j < g.m; ++j) {
@@ -128,11 +111,11 @@ WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64
 }
 
 template <class T>
-bool winograd_applies(const Conv2dGeometry& g, ConvPass pass) {
+bool winograd_applies(const Conv2dGeometry& g) {
   const int64_t lanes = isa().winograd<T>().lanes;
-  return pass != ConvPass::kWeightGrad && g.kh == 3 && g.kw == 3 && g.stride_h == 1 &&
-         g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1 && g.groups == 1 &&
-         g.pad_h <= 2 && g.pad_w <= 2 && g.c % lanes == 0 && g.o % lanes == 0;
+  return g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 &&
+         g.dilation_w == 1 && g.groups == 1 && g.pad_h <= 2 && g.pad_w <= 2 && g.c % lanes == 0 &&
+         g.o % lanes == 0;
 }
 
 template <class T>
@@ -205,7 +188,7 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
 }
 
 #define STRIATE_INSTANTIATE(T)                                                              \
-  template bool winograd_applies<T>(const Conv2dGeometry&, ConvPass);                       \
+  template bool winograd_applies<T>(const Conv2dGeometry&);                                 \
   template Conv2dPlan winograd_plan<T>(const WinogradGeometry&);                            \
   template void winograd_pack<T>(const WinogradGeometry&, const Conv2dPackArgs&);           \
   template void winograd<T>(const WinogradGeometry&, const Conv2dPlan&, const T*, const T*, \

@@ -16,13 +16,40 @@ struct WinogradGeometry {
   int64_t tiles_w() const { return (ow + m - 1) / m; }
   int64_t tiles() const { return n * tiles_h() * tiles_w(); }
   int64_t points() const { return (m + 2) * (m + 2); }
+
+  struct Corner {
+    int64_t image, row, column;  // in result pixels
+  };
+  Corner corner(int64_t tile) const {
+    return {tile / tiles_w() / tiles_h(), tile / tiles_w() % tiles_h() * m, tile % tiles_w() * m};
+  }
 };
+
+/// The pixels of an image [h][w][channels] under a square; those outside it are `zeros`.
+struct ImageSize {
+  int64_t h, w, channels;
+};
+struct Square {
+  int64_t row, column, edge;
+};
+template <class T>
+void tile_pixels(const T* image, const ImageSize& size, const Square& square, const T* zeros,
+                 const T** pixels) {
+  for (int64_t i = 0; i < square.edge; ++i) {
+    const int64_t row = square.row + i;
+    for (int64_t j = 0; j < square.edge; ++j) {
+      const int64_t column = square.column + j;
+      const bool inside = row >= 0 && row < size.h && column >= 0 && column < size.w;
+      *pixels++ = inside ? image + (row * size.w + column) * size.channels : zeros;
+    }
+  }
+}
 
 WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64_t m);
 
-/// Whether the transforms take this pass: 3 x 3, stride 1, and whole vectors of channels.
+/// Whether the transforms take this convolution: 3 x 3, stride 1, and whole vectors of channels.
 template <class T>
-bool winograd_applies(const Conv2dGeometry& g, ConvPass pass);
+bool winograd_applies(const Conv2dGeometry& g);
 /// The workspace is enough for the threads there are now.
 template <class T>
 Conv2dPlan winograd_plan(const WinogradGeometry& g);
@@ -32,5 +59,11 @@ void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args);
 template <class T>
 void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
               const T* bias, T* y, void* workspace);
+
+template <class T>
+Conv2dPlan winograd_weight_grad_plan(const WinogradGeometry& g);
+template <class T>
+void winograd_weight_grad(const WinogradGeometry& g, const T* x, const T* grad_y, T* grad_weight,
+                          void* workspace);
 
 }  // namespace striate::cpu

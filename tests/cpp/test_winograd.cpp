@@ -32,20 +32,9 @@ Conv2dGeometry geometry(int64_t pad, int64_t h, int64_t w) {
           .groups = 1};
 }
 
-/// Relative L2 error of one pass on normal data; the output is poisoned first.
-template <class T>
-double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
-  const bool backward = pass == ConvPass::kInputGrad;
-  std::mt19937 random(1);
-  std::normal_distribution<double> normal;
-  const auto values = [&](int64_t n) {
-    std::vector<T> result(n);
-    for (T& value : result) value = static_cast<T>(normal(random));
-    return result;
-  };
-  const int64_t x_size = g.n * g.h * g.w * g.c, y_size = g.n * g.oh * g.ow * g.o;
-  const std::vector<T> source = values(backward ? y_size : x_size), weight = values(g.o * 9 * g.c);
-  std::vector<double> expected(backward ? x_size : y_size);
+/// Calls visit(in, out, weight index) for every product of a convolution, by channels-last index.
+template <class Visit>
+void for_each_product(const Conv2dGeometry& g, const Visit& visit) {
   for (int64_t n = 0; n < g.n; ++n)
     for (int64_t y = 0; y < g.oh; ++y)
       for (int64_t x = 0; x < g.ow; ++x)
@@ -53,28 +42,58 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
           const int64_t row = y - g.pad_h + tap / 3, column = x - g.pad_w + tap % 3;
           if (row < 0 || row >= g.h || column < 0 || column >= g.w) continue;
           for (int64_t o = 0; o < g.o; ++o)
-            for (int64_t c = 0; c < g.c; ++c) {
-              const int64_t in = ((n * g.h + row) * g.w + column) * g.c + c;
-              const int64_t out = ((n * g.oh + y) * g.ow + x) * g.o + o;
-              const double w = weight[(o * 9 + tap) * g.c + c];
-              expected[backward ? in : out] += w * source[backward ? out : in];
-            }
+            for (int64_t c = 0; c < g.c; ++c)
+              visit(((n * g.h + row) * g.w + column) * g.c + c,
+                    ((n * g.oh + y) * g.ow + x) * g.o + o, (o * 9 + tap) * g.c + c);
         }
+}
 
+/// Relative L2 error of one pass on normal data; the output is poisoned first.
+template <class T>
+double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
+  std::mt19937 random(1);
+  std::normal_distribution<double> normal;
+  const auto values = [&](int64_t n) {
+    std::vector<T> result(n);
+    for (T& value : result) value = static_cast<T>(normal(random));
+    return result;
+  };
+  const std::vector<T> x = values(g.n * g.h * g.w * g.c), y = values(g.n * g.oh * g.ow * g.o);
+  const std::vector<T> weight = values(g.o * 9 * g.c);
   const auto tiles = st::cpu::winograd_geometry(g, pass, m);
-  REQUIRE(st::cpu::winograd_applies<T>(g, pass));
-  const st::Conv2dPlan plan = st::cpu::winograd_plan<T>(tiles);
-  std::vector<char> packed(plan.packed), workspace(plan.workspace);
-  std::vector<T> result(expected.size(), static_cast<T>(NAN));
-  st::cpu::winograd_pack<T>(tiles, {g,
-                                    sizeof(T) == 4 ? st::DType::kFloat32 : st::DType::kFloat64,
-                                    pass,
-                                    plan,
-                                    weight.data(),
-                                    {9 * g.c, 1, 3 * g.c, g.c},
-                                    packed.data()});
-  st::cpu::winograd<T>(tiles, plan, source.data(), reinterpret_cast<const T*>(packed.data()),
-                       nullptr, result.data(), workspace.data());
+  REQUIRE(st::cpu::winograd_applies<T>(g));
+
+  std::vector<double> expected;
+  std::vector<T> result;
+  if (pass == ConvPass::kWeightGrad) {
+    expected.resize(weight.size());
+    for_each_product(g, [&](int64_t in, int64_t out, int64_t w) {
+      expected[w] += static_cast<double>(x[in]) * y[out];
+    });
+    const st::Conv2dPlan plan = st::cpu::winograd_weight_grad_plan<T>(tiles);
+    std::vector<char> workspace(plan.workspace);
+    result.assign(expected.size(), static_cast<T>(NAN));
+    st::cpu::winograd_weight_grad<T>(tiles, x.data(), y.data(), result.data(), workspace.data());
+  } else {
+    const bool backward = pass == ConvPass::kInputGrad;
+    expected.resize(backward ? x.size() : y.size());
+    for_each_product(g, [&](int64_t in, int64_t out, int64_t w) {
+      expected[backward ? in : out] += static_cast<double>(weight[w]) * (backward ? y[out] : x[in]);
+    });
+    const st::Conv2dPlan plan = st::cpu::winograd_plan<T>(tiles);
+    std::vector<char> packed(plan.packed), workspace(plan.workspace);
+    result.assign(expected.size(), static_cast<T>(NAN));
+    st::cpu::winograd_pack<T>(tiles, {g,
+                                      sizeof(T) == 4 ? st::DType::kFloat32 : st::DType::kFloat64,
+                                      pass,
+                                      plan,
+                                      weight.data(),
+                                      {9 * g.c, 1, 3 * g.c, g.c},
+                                      packed.data()});
+    st::cpu::winograd<T>(tiles, plan, backward ? y.data() : x.data(),
+                         reinterpret_cast<const T*>(packed.data()), nullptr, result.data(),
+                         workspace.data());
+  }
   double difference = 0, size = 0;
   for (size_t i = 0; i < result.size(); ++i) {
     difference += (result[i] - expected[i]) * (result[i] - expected[i]);
@@ -85,7 +104,7 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
 
 TEST_CASE("winograd: errors of both tile sizes, all paddings and ragged sizes") {
   for (int64_t pad : {0, 1, 2}) {
-    for (ConvPass pass : {ConvPass::kForward, ConvPass::kInputGrad}) {
+    for (ConvPass pass : {ConvPass::kForward, ConvPass::kInputGrad, ConvPass::kWeightGrad}) {
       for (const auto& [h, w] : {std::pair<int64_t, int64_t>{4, 9}, {7, 6}, {11, 3}}) {
         const Conv2dGeometry g = geometry(pad, h, w);
         CAPTURE(pad);

@@ -35,6 +35,21 @@ struct F2 {
     u[2] = even - odd;
     u[3] = g[2];
   }
+  // The transposes of `output` and `filter`.
+  template <class V>
+  static void grad_output(const V* y, V* m) {
+    m[0] = y[0];
+    m[1] = y[0] + y[1];
+    m[2] = y[0] - y[1];
+    m[3] = y[1];
+  }
+  template <class V>
+  static void grad_filter(const V* u, V* g) {
+    const V sum = (u[1] + u[2]) * T(0.5);
+    g[0] = u[0] + sum;
+    g[1] = (u[1] - u[2]) * T(0.5);
+    g[2] = sum + u[3];
+  }
 };
 
 /// F(4, 3): 6 points; a = 1/sqrt(2), b = sqrt(2), so ab = 1.
@@ -74,6 +89,25 @@ struct F4 {
     u[3] = even_b + odd_b;
     u[4] = even_b - odd_b;
     u[5] = g[2];
+  }
+  template <class V>
+  static void grad_output(const V* y, V* m) {
+    const V even_a = y[0] + T(0.5) * y[2], odd_a = kA * (y[1] + T(0.5) * y[3]);
+    const V even_b = y[0] + T(2) * y[2], odd_b = kB * (y[1] + T(2) * y[3]);
+    m[0] = y[0];
+    m[1] = even_a + odd_a;
+    m[2] = even_a - odd_a;
+    m[3] = even_b + odd_b;
+    m[4] = even_b - odd_b;
+    m[5] = y[3];
+  }
+  template <class V>
+  static void grad_filter(const V* u, V* g) {
+    constexpr T kScaleA = T(-2) / 3, kScaleB = T(1) / 6;
+    const V sum_a = kScaleA * (u[1] + u[2]), sum_b = kScaleB * (u[3] + u[4]);
+    g[0] = u[0] + sum_a + sum_b;
+    g[1] = kScaleA * kA * (u[1] - u[2]) + kScaleB * kB * (u[3] - u[4]);
+    g[2] = T(0.5) * sum_a + T(2) * sum_b + u[5];
   }
 };
 
@@ -148,7 +182,33 @@ struct Transforms {
     }
   }
 
-  static constexpr WinogradTransforms<T> kTable{input, output, filter};
+  static void grad_output(const T* const* pixels, int64_t groups, T* v, int64_t group_step,
+                          int64_t plane) {
+    for (int64_t g = 0; g < groups; ++g, v += group_step) {
+      V d[kOut][kOut], points[kEdge][kEdge];
+#pragma GCC unroll 8
+      for (int i = 0; i < kOut; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kOut; ++j) d[i][j] = get(pixels[i * kOut + j] + g * L);
+      transform_2d(d, points, [](const V* in, V* out) { F::grad_output(in, out); });
+#pragma GCC unroll 8
+      for (int i = 0; i < kEdge; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kEdge; ++j) store<L>(v + (i * kEdge + j) * plane, points[i][j]);
+    }
+  }
+
+  static void grad_filter(const T* z, int64_t n, int64_t plane, T* g, int64_t step) {
+    for (int64_t first = 0; first < n; first += L) {
+      V points[kEdge][kEdge], taps[3][3];
+      for (int i = 0; i < kEdge * kEdge; ++i)
+        points[i / kEdge][i % kEdge] = get(z + i * plane + first);
+      transform_2d(points, taps, [](const V* in, V* out) { F::grad_filter(in, out); });
+      for (int i = 0; i < 9; ++i) store<L>(g + i * step + first, taps[i / 3][i % 3]);
+    }
+  }
+
+  static constexpr WinogradTransforms<T> kTable{input, output, filter, grad_output, grad_filter};
 };
 
 template <class T>

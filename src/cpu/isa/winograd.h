@@ -19,6 +19,11 @@ struct WinogradTransforms {
   void (*output)(const T* m, int64_t plane, const T* bias, int64_t n, T* const* pixels);
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
   void (*filter)(const T* g, int64_t n, T* u, int64_t plane);
+  /// z[point][group][lane] = A d A' of m^2 gradient pixels, laid out as by `input`.
+  void (*grad_output)(const T* const* pixels, int64_t groups, T* z, int64_t group_step,
+                      int64_t plane);
+  /// g[tap * step + i] = G' u G, for i < n.
+  void (*grad_filter)(const T* u, int64_t n, int64_t plane, T* g, int64_t step);
 };
 
 template <class T>
