@@ -172,14 +172,16 @@ struct Conv2dPackArgs {
   int64_t weight_strides[4];  // o, i, kh, kw
   void* packed;
 };
-/// y [n][oh][ow][o] = conv(x [n][h][w][c]) + bias.
+/// y [n][oh][ow][o] = conv(x [n][h][w][c]) + bias + residual, then relu.
 struct Conv2dArgs {
   Conv2dGeometry g;
   DType dtype;
   Conv2dPlan plan;
   const void* x;
   const void* packed;
-  const void* bias;  // null: none
+  const void* bias;      // null: none
+  const void* residual;  // laid out as y; null: none
+  bool relu;
   void* y;
   void* workspace;
 };

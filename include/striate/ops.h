@@ -102,6 +102,10 @@ struct Conv2dOptions {
 /// result (N, O, OH, OW), OH = (H + 2p - d(kh-1) - 1)/s + 1, stored channels-last.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
+/// conv2d, plus `residual` of the result's shape if it is defined, through relu if asked: one pass
+/// over memory. For inference; throws ArgumentError where a gradient would have to be recorded.
+Tensor conv2d_fused(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const Conv2dOptions& options, const Tensor& residual, bool relu);
 struct Conv1dOptions {
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
 };

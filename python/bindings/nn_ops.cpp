@@ -29,6 +29,18 @@ void bind_convolutions(py::module_& m) {
       "channels-last. Sizes are one number or (height, width). float32 or float64; raises "
       "ShapeError where sizes do not fit.");
   m.def(
+      "conv2d_fused",
+      [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,
+         Size2 dilation, int64_t groups, MaybeTensor residual, bool relu) {
+        return conv2d_fused(input, weight, bias, {stride, padding, dilation, groups}, residual,
+                            relu);
+      },
+      py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("stride") = 1,
+      py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("groups") = 1,
+      py::arg("residual") = py::none(), py::arg("relu") = false, Unlocked(),
+      "conv2d, plus residual (of the result's shape), then relu, in one pass over memory.\n\n"
+      "For inference: raises ArgumentError where a gradient would have to be recorded.");
+  m.def(
       "conv_transpose2d",
       [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,
          Size2 output_padding, int64_t groups, Size2 dilation) {

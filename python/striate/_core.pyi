@@ -34,6 +34,7 @@ __all__: list[str] = [
     "cat",
     "conv1d",
     "conv2d",
+    "conv2d_fused",
     "conv_transpose2d",
     "cpu_isa",
     "cross_entropy",
@@ -653,6 +654,23 @@ def conv2d(
     2-D cross-correlation: input (N, C, H, W), weight (O, C/groups, kh, kw), bias (O).
 
     Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). float32 or float64; raises ShapeError where sizes do not fit.
+    """
+
+def conv2d_fused(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | collections.abc.Sequence[int] = 1,
+    padding: int | collections.abc.Sequence[int] = 0,
+    dilation: int | collections.abc.Sequence[int] = 1,
+    groups: typing.SupportsInt | typing.SupportsIndex = 1,
+    residual: Tensor | None = None,
+    relu: builtins.bool = False,
+) -> Tensor:
+    """
+    conv2d, plus residual (of the result's shape), then relu, in one pass over memory.
+
+    For inference: raises ArgumentError where a gradient would have to be recorded.
     """
 
 def conv_transpose2d(

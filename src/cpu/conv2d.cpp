@@ -68,21 +68,18 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
   }
 }
 
+/// Forward, or input gradient with grad_y for x and grad_x for y.
 template <class T>
-void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const void* x,
-         const void* packed, const void* bias, void* y, void* workspace) {
-  const T* typed_x = static_cast<const T*>(x);
-  const T* typed_packed = static_cast<const T*>(packed);
-  const T* typed_bias = static_cast<const T*>(bias);
-  T* typed_y = static_cast<T*>(y);
+void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T* x,
+         const T* packed, const Epilogue<T>& epilogue, T* y, void* workspace) {
   switch (plan.algorithm) {
     case kDirect:
-      return direct(g, pass, typed_x, typed_packed, typed_bias, typed_y, workspace);
+      return direct(g, pass, x, packed, epilogue, y, workspace);
     case kCol2im:
-      return col2im(g, plan, typed_x, typed_packed, typed_bias, typed_y, workspace);
+      return col2im(g, plan, x, packed, epilogue.bias, y, workspace);
     default:
-      return winograd(winograd_geometry(g, pass, plan.algorithm), plan, typed_x, typed_packed,
-                      typed_bias, typed_y, workspace);
+      return winograd(winograd_geometry(g, pass, plan.algorithm), plan, x, packed, epilogue, y,
+                      workspace);
   }
 }
 
@@ -107,15 +104,20 @@ void conv2d_pack(const Conv2dPackArgs& args, Stream) {
 
 void conv2d(const Conv2dArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
-    run<T>(args.g, ConvPass::kForward, args.plan, args.x, args.packed, args.bias, args.y,
-           args.workspace);
+    T* y = static_cast<T*>(args.y);
+    const Epilogue<T> epilogue{static_cast<const T*>(args.bias),
+                               args.residual ? static_cast<const T*>(args.residual) - y : 0,
+                               args.relu};
+    run(args.g, ConvPass::kForward, args.plan, static_cast<const T*>(args.x),
+        static_cast<const T*>(args.packed), epilogue, y, args.workspace);
   });
 }
 
 void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
-    run<T>(args.g, ConvPass::kInputGrad, args.plan, args.grad_y, args.packed, args.bias,
-           args.grad_x, args.workspace);
+    run(args.g, ConvPass::kInputGrad, args.plan, static_cast<const T*>(args.grad_y),
+        static_cast<const T*>(args.packed), {static_cast<const T*>(args.bias)},
+        static_cast<T*>(args.grad_x), args.workspace);
   });
 }
 

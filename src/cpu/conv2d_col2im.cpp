@@ -56,8 +56,7 @@ void product(const Conv2dGeometry& g, const std::vector<Panel>& panels, const T*
         a[r] = grad_y + (begin + r) * g.o;
         c[r] = columns + (begin + r) * size + panel.column;
       }
-      shape.tile[rows](
-          {a, c, &no_offset, 1, g.o, packed + panel.column * g.o, nullptr, panel.width});
+      shape.tile[rows]({a, c, &no_offset, 1, g.o, packed + panel.column * g.o, {}, panel.width});
     }
   }
 }

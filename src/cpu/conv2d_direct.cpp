@@ -101,7 +101,7 @@ struct Product {
   std::vector<int64_t> taps;  // by rows of the kernel
   int64_t k, filters;
   const T* packed;
-  const T* bias;  // null: none
+  Epilogue<T> epilogue;
 
   void run() const;
   /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
@@ -143,7 +143,11 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
   for (const Panel* last = panel + count; panel < last; ++panel) {
     const TileShape<T>& shape = isa().gemm<T>().shape(filters - panel->column);
     T bias_row[kMaxTileWidth] = {};
-    if (bias) std::copy_n(bias + panel->column, panel->filled, bias_row);
+    Epilogue<T> of_panel = epilogue;
+    if (epilogue.bias) {
+      std::copy_n(epilogue.bias + panel->column, panel->filled, bias_row);
+      of_panel.bias = bias_row;
+    }
     const int64_t tiles = ceil_div(pixels, shape.rows);
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t begin = split_point(pixels, tiles, t);
@@ -160,8 +164,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
           one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
       const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;
       shape.tile[tile_rows]({a + begin, target, taps.data() + from * row_taps,
-                             (to - from) * row_taps, k, b, bias ? bias_row : nullptr,
-                             panel->filled});
+                             (to - from) * row_taps, k, b, of_panel, panel->filled});
     }
   }
 }
@@ -236,13 +239,14 @@ void direct_pack(const Conv2dPackArgs& args) {
 /// Forward and input gradient differ only in their phases and in which way the weight is packed.
 template <class T>
 void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, const T* packed,
-            const T* bias, T* y, void* workspace) {
+            const Epilogue<T>& epilogue, T* y, void* workspace) {
   const int64_t pixels = joined_pixels<T>(original, pass_kind);
   const Conv2dGeometry g = joined(original, pixels);
   std::vector<T> repeated;  // the bias, for each of the joined pixels
-  if (bias && pixels > 1) {
-    for (int64_t i = 0; i < g.o; ++i) repeated.push_back(bias[i % original.o]);
-    bias = repeated.data();
+  Epilogue<T> widened = epilogue;
+  if (epilogue.bias && pixels > 1) {
+    for (int64_t i = 0; i < g.o; ++i) repeated.push_back(epilogue.bias[i % original.o]);
+    widened.bias = repeated.data();
   }
   const Pass pass = make_pass(g, pass_kind);
   const Source& s = pass.source;
@@ -282,7 +286,8 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
             k,
             pass.filters,
             packed,
-            bias ? bias + group * pass.filters : nullptr}
+            {widened.bias ? widened.bias + group * pass.filters : nullptr, widened.residual,
+             widened.relu}}
             .run();
         packed += packed_size<T>(pass, rows, columns);
       }
@@ -290,10 +295,11 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                         \
-  template Conv2dPlan direct_plan<T>(const Conv2dGeometry&, ConvPass); \
-  template void direct_pack<T>(const Conv2dPackArgs&);                 \
-  template void direct<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, const T*, T*, void*);
+#define STRIATE_INSTANTIATE(T)                                                                     \
+  template Conv2dPlan direct_plan<T>(const Conv2dGeometry&, ConvPass);                             \
+  template void direct_pack<T>(const Conv2dPackArgs&);                                             \
+  template void direct<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, const Epilogue<T>&, \
+                          T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
 #undef STRIATE_INSTANTIATE

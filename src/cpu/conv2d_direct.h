@@ -1,6 +1,7 @@
 // Direct convolution of any geometry: all three passes.
 #pragma once
 
+#include "cpu/isa/gemm.h"
 #include "cpu/kernels.h"
 
 namespace striate::cpu {
@@ -9,10 +10,10 @@ template <class T>
 Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass);
 template <class T>
 void direct_pack(const Conv2dPackArgs& args);
-/// y = conv(x) + bias forward; for the input gradient x is grad_y and y is grad_x.
+/// y = epilogue of conv(x) forward; for the input gradient x is grad_y and y is grad_x.
 template <class T>
-void direct(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* packed, const T* bias,
-            T* y, void* workspace);
+void direct(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* packed,
+            const Epilogue<T>& epilogue, T* y, void* workspace);
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g);

@@ -44,7 +44,7 @@ struct Run {
   const WinogradGeometry& g;
   const T* x;
   const T* packed;
-  const T* bias;
+  Epilogue<T> epilogue;
   T* y;
   const T* zeros;  // [channels]
   BlockLayout<T> layout;
@@ -57,7 +57,7 @@ struct Run {
     transforms<T>(g.m).input(pixels, layout.groups, v, layout.tiles * layout.lanes, layout.plane);
   }
 
-  void store_tile(int64_t tile, const T* m, const Panel& panel, const T* bias_row) const {
+  void store_tile(int64_t tile, const T* m, const Panel& panel) const {
     const WinogradGeometry::Corner c = g.corner(tile);
     T* pixels[kMaxPixels];
     for (int64_t i = 0; i < g.m; ++i) {
@@ -69,7 +69,9 @@ struct Run {
                 : nullptr;
       }
     }
-    transforms<T>(g.m).output(m, layout.tiles * panel.width, bias_row, panel.width, pixels);
+    Epilogue<T> of_panel = epilogue;
+    if (epilogue.bias) of_panel.bias += panel.column;
+    transforms<T>(g.m).output({m, layout.tiles * panel.width, panel.width, of_panel, pixels});
   }
 
   void block(int64_t first, int64_t count, const Panel* panel, int64_t panels, T* scratch) const {
@@ -92,12 +94,10 @@ struct Run {
             a[r] = v + point * layout.plane + (begin + r) * layout.lanes;
             c[r] = m + (point * layout.tiles + begin + r) * width;
           }
-          shape.tile[rows]({a, c, taps.data(), layout.groups, layout.lanes, u, nullptr, width});
+          shape.tile[rows]({a, c, taps.data(), layout.groups, layout.lanes, u, {}, width});
         }
       }
-      T bias_row[kMaxTileWidth] = {};
-      if (bias) std::copy_n(bias + panel->column, width, bias_row);
-      for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel, bias_row);
+      for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel);
     }
   }
 };
@@ -158,13 +158,13 @@ Conv2dPlan winograd_plan(const WinogradGeometry& g) {
 
 template <class T>
 void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
-              const T* bias, T* y, void* workspace) {
+              const Epilogue<T>& epilogue, T* y, void* workspace) {
   const BlockLayout<T> layout(g);
   T* zeros = static_cast<T*>(workspace);
   std::fill_n(zeros, g.channels, T(0));
   T* scratch = zeros + g.channels;
   int64_t slots = (plan.workspace - g.channels * sizeof(T)) / layout.bytes();
-  const Run<T> run{g, x, packed, bias, y, zeros, layout};
+  const Run<T> run{g, x, packed, epilogue, y, zeros, layout};
   const std::vector<Panel> all = panels<T>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t blocks = ceil_div(g.tiles(), layout.tiles);
@@ -192,7 +192,7 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   template Conv2dPlan winograd_plan<T>(const WinogradGeometry&);                            \
   template void winograd_pack<T>(const WinogradGeometry&, const Conv2dPackArgs&);           \
   template void winograd<T>(const WinogradGeometry&, const Conv2dPlan&, const T*, const T*, \
-                            const T*, T*, void*);
+                            const Epilogue<T>&, T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
 #undef STRIATE_INSTANTIATE

@@ -1,6 +1,7 @@
 // Winograd convolution F(2x2, 3x3) and F(4x4, 3x3): stride 1, no dilation, no groups.
 #pragma once
 
+#include "cpu/isa/gemm.h"
 #include "cpu/kernels.h"
 
 namespace striate::cpu {
@@ -58,7 +59,7 @@ template <class T>
 void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args);
 template <class T>
 void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
-              const T* bias, T* y, void* workspace);
+              const Epilogue<T>& epilogue, T* y, void* workspace);
 
 template <class T>
 Conv2dPlan winograd_weight_grad_plan(const WinogradGeometry& g);

@@ -107,19 +107,31 @@ struct Conv2dNode : ConvNode {
   }
 };
 
-}  // namespace
+/// Of a channels-last input.
+Tensor forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dGeometry& g,
+               const ForwardEpilogue& epilogue) {
+  const Tensor offset = bias.defined() ? row_major(bias) : bias;
+  const Tensor y = empty({g.n, g.o, g.oh, g.ow}, options_of(x), MemoryFormat::kChannelsLast);
+  run_forward("conv2d", g, x, conv_weight(weight), offset, y, epilogue);
+  return y;
+}
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
-              const Conv2dOptions& options) {
+Conv2dGeometry checked_geometry(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                const Conv2dOptions& options) {
   check_dim("conv2d", "input", x, 4);
   check_dim("conv2d", "weight", weight, 4);
   check_conv_operands("conv2d", x, weight);
   check_conv_bias("conv2d", x, bias, weight.shape()[0]);
-  const Conv2dGeometry g = geometry(x, weight, options);
+  return geometry(x, weight, options);
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+              const Conv2dOptions& options) {
+  const Conv2dGeometry g = checked_geometry(x, weight, bias, options);
   const Tensor source = channels_last(x);
-  const Tensor offset = bias.defined() ? row_major(bias) : bias;
-  const Tensor y = empty({g.n, g.o, g.oh, g.ow}, options_of(x), MemoryFormat::kChannelsLast);
-  run_forward("conv2d", g, source, conv_weight(weight), offset, y);
+  const Tensor y = forward(source, weight, bias, g, {});
   if (needs_grad({x, weight, bias})) {
     auto node = std::make_shared<Conv2dNode>();
     node->g = g;
@@ -128,6 +140,20 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
     record(node, {x, weight, bias}, {y});
   }
   return y;
+}
+
+Tensor conv2d_fused(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const Conv2dOptions& options, const Tensor& residual, bool relu) {
+  const Conv2dGeometry g = checked_geometry(x, weight, bias, options);
+  require<ArgumentError>(!needs_grad({x, weight, bias, residual}),
+                         "conv2d_fused: expected gradients to be off, since it is for inference; "
+                         "an input requires one");
+  if (residual.defined()) {
+    check_same("conv2d_fused", "input", x, "residual", residual);
+    check_shape("conv2d_fused", "residual", residual, {g.n, g.o, g.oh, g.ow});
+  }
+  return forward(channels_last(x), weight, bias, g,
+                 {residual.defined() ? channels_last(residual) : residual, relu});
 }
 
 }  // namespace striate

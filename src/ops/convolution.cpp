@@ -116,18 +116,18 @@ Conv2dGeometry linear_geometry(int64_t rows, int64_t in, int64_t out) {
 }
 
 void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,
-                 const Tensor& bias, const Tensor& y) {
+                 const Tensor& bias, const Tensor& y, const ForwardEpilogue& epilogue) {
   if (y.numel() == 0) return;
   if (g.h * g.w > 1) {
     if (const auto flat = flattened(g, weight))
-      return run_forward(op, flattened(g), x, *flat, bias, y);
+      return run_forward(op, flattened(g), x, *flat, bias, y, epilogue);
   }
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
   const auto filters = packed(op, g, ConvPass::kForward, weight, plan);
   const Tensor workspace = workspace_of(plan, x);
   launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
-                     {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias), y.data(),
-                      workspace.data()});
+                     {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias),
+                      data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data()});
 }
 
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,

@@ -22,8 +22,14 @@ ConvWeight linear_weight(const Tensor& weight, bool keep);
 /// The product of (rows, in) and (in, out) as a convolution.
 Conv2dGeometry linear_geometry(int64_t rows, int64_t in, int64_t out);
 
+/// What is added to a forward's result besides the bias, and what follows.
+struct ForwardEpilogue {
+  Tensor residual = {};  // dense like the result; undefined for none
+  bool relu = false;
+};
+
 void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,
-                 const Tensor& bias, const Tensor& y);
+                 const Tensor& bias, const Tensor& y, const ForwardEpilogue& epilogue = {});
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
                     const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x);
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,

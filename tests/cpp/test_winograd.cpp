@@ -91,7 +91,7 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
                                       {9 * g.c, 1, 3 * g.c, g.c},
                                       packed.data()});
     st::cpu::winograd<T>(tiles, plan, backward ? y.data() : x.data(),
-                         reinterpret_cast<const T*>(packed.data()), nullptr, result.data(),
+                         reinterpret_cast<const T*>(packed.data()), {}, result.data(),
                          workspace.data());
   }
   double difference = 0, size = 0;

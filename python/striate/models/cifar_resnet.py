@@ -13,6 +13,7 @@ from striate.nn import init
 from striate.nn.activation import ReLU
 from striate.nn.containers import Sequential
 from striate.nn.conv import Conv2d
+from striate.nn.fusion import FusedBlock, FusedConv2d, fuse_stem
 from striate.nn.linear import Identity, Linear
 from striate.nn.module import Module
 from striate.nn.normalization import BatchNorm2d
@@ -59,6 +60,13 @@ class CifarBlock(Module):
         output: Tensor = self.relu(x + self.shortcut(input))
         return output
 
+    def fuse(self) -> Module:
+        branch = [
+            FusedConv2d(self.conv1, self.bn1, relu=True),
+            FusedConv2d(self.conv2, self.bn2, relu=True),
+        ]
+        return FusedBlock(branch, self.shortcut.fuse())
+
 
 class CifarResNet(Module):
     """Three stages of ``n`` blocks with 16, 32 and 64 maps, of half the size each.
@@ -100,6 +108,9 @@ class CifarResNet(Module):
     def forward(self, input: Tensor) -> Tensor:
         scores: Tensor = self.linear(self.features(input))
         return scores
+
+    def fuse(self) -> Module:
+        return fuse_stem(self, super().fuse())
 
 
 @register_model

@@ -14,7 +14,8 @@ from striate.nn import init
 from striate.nn.activation import ReLU
 from striate.nn.containers import Sequential
 from striate.nn.conv import Conv2d
-from striate.nn.linear import Linear
+from striate.nn.fusion import FusedBlock, FusedConv2d, fuse_stem
+from striate.nn.linear import Identity, Linear
 from striate.nn.module import Module
 from striate.nn.normalization import BatchNorm2d
 from striate.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
@@ -57,6 +58,13 @@ class BasicBlock(Module):
         output: Tensor = self.relu(x + shortcut)
         return output
 
+    def fuse(self) -> Module:
+        branch = [
+            FusedConv2d(self.conv1, self.bn1, relu=True),
+            FusedConv2d(self.conv2, self.bn2, relu=True),
+        ]
+        return FusedBlock(branch, Identity() if self.downsample is None else self.downsample.fuse())
+
 
 class Bottleneck(Module):
     """1 x 1 to reduce, 3 x 3, 1 x 1 to restore, beside a shortcut. (Figure 5, right.)
@@ -91,6 +99,14 @@ class Bottleneck(Module):
         shortcut = input if self.downsample is None else self.downsample(input)
         output: Tensor = self.relu(x + shortcut)
         return output
+
+    def fuse(self) -> Module:
+        branch = [
+            FusedConv2d(self.conv1, self.bn1, relu=True),
+            FusedConv2d(self.conv2, self.bn2, relu=True),
+            FusedConv2d(self.conv3, self.bn3, relu=True),
+        ]
+        return FusedBlock(branch, Identity() if self.downsample is None else self.downsample.fuse())
 
 
 class AvgPool2d(AdaptiveAvgPool2d):
@@ -150,6 +166,9 @@ class ResNet(Module):
     def forward(self, input: Tensor) -> Tensor:
         scores: Tensor = self.fc(self.features(input))
         return scores
+
+    def fuse(self) -> Module:
+        return fuse_stem(self, super().fuse())
 
 
 @register_model

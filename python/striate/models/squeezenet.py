@@ -7,6 +7,8 @@ forresti/SqueezeNet: as accurate, with 2.4 times less computation.
 
 from __future__ import annotations
 
+import copy
+
 from striate._core import Tensor, cat
 from striate.models.pretrained import Weights, load_weights
 from striate.models.registry import register_model
@@ -15,6 +17,8 @@ from striate.nn.activation import ReLU
 from striate.nn.containers import Sequential
 from striate.nn.conv import Conv2d
 from striate.nn.dropout import Dropout
+from striate.nn.fusion import FusedConv2d
+from striate.nn.linear import Identity
 from striate.nn.module import Module
 from striate.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
 
@@ -35,6 +39,13 @@ class Fire(Module):
         small = self.expand1x1_activation(self.expand1x1(x))
         large = self.expand3x3_activation(self.expand3x3(x))
         return cat([small, large], 1)
+
+    def fuse(self) -> Module:
+        fused = copy.copy(self)
+        for name in ("squeeze", "expand1x1", "expand3x3"):
+            setattr(fused, name, FusedConv2d(getattr(self, name), relu=True))
+            setattr(fused, f"{name}_activation", Identity())
+        return fused.eval()
 
 
 class SqueezeNet(Module):

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from striate.nn.activation import ReLU
+from striate.nn.conv import Conv2d
+from striate.nn.fusion import FusedConv2d
 from striate.nn.module import Module
+from striate.nn.normalization import BatchNorm2d
 
 
 class Sequential(Module):
@@ -37,6 +41,26 @@ class Sequential(Module):
         for layer in self._layers:
             input = layer(input)
         return input
+
+    def fuse(self) -> Module:
+        """Folds batch norm and ReLU into the convolution before them; see Module.fuse."""
+        fused: dict[str, Module] = {}
+        waiting = list(self.named_children())
+        while waiting:
+            name, layer = waiting.pop(0)
+            if not isinstance(layer, Conv2d):
+                fused[name] = layer.fuse()
+                continue
+            norm = waiting[0][1] if waiting else None
+            if isinstance(norm, BatchNorm2d) and norm.tracked:
+                waiting.pop(0)
+            else:
+                norm = None
+            relu = bool(waiting) and isinstance(waiting[0][1], ReLU)
+            if relu:
+                waiting.pop(0)
+            fused[name] = FusedConv2d(layer, norm, relu)
+        return Sequential(fused).eval()
 
     def append(self, module: Module) -> Sequential:
         self.add_module(str(len(self)), module)

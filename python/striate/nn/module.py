@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -235,6 +236,18 @@ class Module:
     def eval(self: Self) -> Self:
         """Sets evaluation mode here and below."""
         return self.train(False)
+
+    def fuse(self: Self) -> Module:
+        """A copy for inference, in evaluation mode, whose convolutions also do the batch norm,
+        residual addition and ReLU that follow them.
+
+        Folded weights are copies, the others are shared. Results differ by rounding alone; layers
+        that went into a convolution are gone, and so are their hooks. The copy cannot be trained.
+        """
+        fused = copy.copy(self)
+        for name, child in self.named_children():
+            setattr(fused, name, child.fuse())
+        return fused.eval()
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         for parameter in self.parameters():

@@ -47,6 +47,11 @@ class _BatchNorm(Module):
         self.register_buffer("num_batches_tracked", zeros((), dtype=int64) if tracked else None)
         self.reset_parameters()
 
+    @property
+    def tracked(self) -> bool:
+        """Whether evaluation uses running statistics."""
+        return self.running_mean is not None
+
     def reset_parameters(self) -> None:
         if self.weight is not None and self.bias is not None:
             self.weight.data.fill_(1.0)
@@ -64,7 +69,7 @@ class _BatchNorm(Module):
             self.running_var,
             self.weight,
             self.bias,
-            self.training or self.running_mean is None,
+            self.training or not self.tracked,
             self.momentum,
             self.eps,
         )

@@ -44,13 +44,33 @@ void store_row(T* c, const typename V::Reg* acc, int64_t n, bool accumulate) {
   }
 }
 
+/// Adds the first n values at p and applies relu, which keeps NaN.
+template <class V, class T, int kVectors>
+void finish_row(const Epilogue<T>& epilogue, const T* c, int64_t n, typename V::Reg* acc) {
+  constexpr int kWidth = kVectors * V::kLanes;
+  if (epilogue.residual != 0) {
+    const T* p = c + epilogue.residual;
+    T row[kWidth];
+    if (n < kWidth) {
+      for (int64_t i = 0; i < kWidth; ++i) row[i] = i < n ? p[i] : 0;
+      p = row;
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) acc[v] += V::load(p + v * V::kLanes);
+  }
+  if (epilogue.relu) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) acc[v] = acc[v] <= 0 ? typename V::Reg{} : acc[v];
+  }
+}
+
 template <class V, class T, int kVectors, int kRows>
 void tile(const TileArgs<T>& args) {
   typename V::Reg acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
-    const typename V::Reg start =
-        args.bias ? V::load(args.bias + v * V::kLanes) : typename V::Reg{};
+    const T* bias = args.epilogue.bias;
+    const typename V::Reg start = bias ? V::load(bias + v * V::kLanes) : typename V::Reg{};
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) acc[r][v] = start;
   }
@@ -71,7 +91,10 @@ void tile(const TileArgs<T>& args) {
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) store_row<V, T, kVectors>(args.c[r], acc[r], args.n, false);
+  for (int r = 0; r < kRows; ++r) {
+    finish_row<V, T, kVectors>(args.epilogue, args.c[r], args.n, acc[r]);
+    store_row<V, T, kVectors>(args.c[r], acc[r], args.n, false);
+  }
 }
 
 template <class V, class T, int kVectors, int kRows>

@@ -8,16 +8,24 @@ namespace striate::cpu {
 inline constexpr int kMaxTileRows = 14;
 inline constexpr int kMaxTileWidth = 32;
 
-/// c[r][0..n) = bias + sum over taps t and i < k of a[r][taps[t] + i] * b[t][i][0..n).
+/// What happens to sums before they are stored.
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;  // added by column; null for 0
+  int64_t residual = 0;     // distance from a result to another term of it; 0: there is none
+  bool relu = false;        // last
+};
+
+/// c[r][0..n) = epilogue of the sum over taps t and i < k of a[r][taps[t] + i] * b[t][i][0..n).
 template <class T>
 struct TileArgs {
   const T* const* a;    // [rows] pixel bases in the source
   T* const* c;          // [rows] pixel bases in the result
   const int64_t* taps;  // [tap_count] offsets of the contiguous runs that a pixel reads
   int64_t tap_count, k;
-  const T* b;     // one packed panel, [tap_count][k][width]
-  const T* bias;  // [width], or null for 0
-  int64_t n;      // columns to store, at most width
+  const T* b;            // one packed panel, [tap_count][k][width]
+  Epilogue<T> epilogue;  // its bias [width]
+  int64_t n;             // columns to store, at most width
 };
 
 /// c[r][0..n) = or += sum over pixels p of a[p][r] * b[p][0..n), where pixels form a grid of

@@ -154,19 +154,24 @@ struct Transforms {
     }
   }
 
-  static void output(const T* m, int64_t plane, const T* bias, int64_t n, T* const* pixels) {
-    for (int64_t first = 0; first < n; first += L) {
+  static void output(const WinogradOutput<T>& args) {
+    const Epilogue<T>& epilogue = args.epilogue;
+    for (int64_t first = 0; first < args.n; first += L) {
       V points[kEdge][kEdge], y[kOut][kOut];
 #pragma GCC unroll 8
       for (int i = 0; i < kEdge; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kEdge; ++j) points[i][j] = get(m + (i * kEdge + j) * plane + first);
+        for (int j = 0; j < kEdge; ++j)
+          points[i][j] = get(args.m + (i * kEdge + j) * args.plane + first);
       transform_2d(points, y, [](const V* in, V* out) { F::output(in, out); });
-      const V shift = get(bias + first);
+      const V bias = epilogue.bias ? get(epilogue.bias + first) : V{};
       for (int i = 0; i < kOut * kOut; ++i) {
-        if (pixels[i] == nullptr) continue;
-        const V value = y[i / kOut][i % kOut] + shift;
-        store<L>(pixels[i] + first, value);
+        if (args.pixels[i] == nullptr) continue;
+        T* pixel = args.pixels[i] + first;
+        V value = y[i / kOut][i % kOut] + bias;
+        if (epilogue.residual != 0) value += get(pixel + epilogue.residual);
+        if (epilogue.relu) value = value <= 0 ? V{} : value;
+        store<L>(pixel, value);
       }
     }
   }

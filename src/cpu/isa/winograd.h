@@ -3,10 +3,22 @@
 
 #include <cstdint>
 
+#include "cpu/isa/gemm.h"
+
 namespace striate::cpu {
 
 /// Largest input tile edge, of F(4x4, 3x3).
 inline constexpr int kMaxWinogradEdge = 6;
+
+/// A tile's sums m[point][0..n) and the m^2 output pixels that they become, of which null ones are
+/// outside the image.
+template <class T>
+struct WinogradOutput {
+  const T* m;
+  int64_t plane, n;
+  Epilogue<T> epilogue;
+  T* const* pixels;
+};
 
 /// Transforms of F(m x m, 3 x 3) on vectors of channels: a tile has (m + 2)^2 input pixels and as
 /// many points. Points lie `plane` elements apart; n is a multiple of the lanes.
@@ -15,8 +27,8 @@ struct WinogradTransforms {
   /// v[point][group][lane] = B' d B of the pixels' channels, for `groups` vectors of channels that
   /// lie `group_step` apart in v.
   void (*input)(const T* const* pixels, int64_t groups, T* v, int64_t group_step, int64_t plane);
-  /// pixels[i][0..n) = A' m A + bias for the m^2 output pixels; a null pixel is outside the image.
-  void (*output)(const T* m, int64_t plane, const T* bias, int64_t n, T* const* pixels);
+  /// pixels[i][0..n) = epilogue of A' m A.
+  void (*output)(const WinogradOutput<T>& args);
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
   void (*filter)(const T* g, int64_t n, T* u, int64_t plane);
   /// z[point][group][lane] = A d A' of m^2 gradient pixels, laid out as by `input`.
