@@ -27,7 +27,7 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="where the idx files of mnist and fashion are, gzipped or not; without it they are "
+        help="where the files of mnist, fashion or cifar10 are, packed or not; without it they are "
         "downloaded to the user's cache",
     )
 

@@ -1,4 +1,4 @@
-"""Name the digits (or clothes) in image files."""
+"""Name what is in image files: digits, clothes or the ten things of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import striate as st
+import striate.nn.functional as F
 from striate.cli import options
 from striate.cli.console import Console
 from striate.train import DATASETS, image_transform, load_model
@@ -38,13 +39,18 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     options.set_threads(args)
-    pictures = [_read(path, args.invert) for path in args.images]
+    pictures = [_read(path) for path in args.images]
     model, settings = load_model(args.checkpoint)
-    drawings = [_place(picture, *_PLACEMENT[settings.data]) for picture in pictures]
+    images: list[npt.NDArray[Any]]
+    if settings.data in _PLACEMENT:
+        box, canvas = _PLACEMENT[settings.data]
+        images = [_place(_light_on_dark(picture, args.invert), box, canvas) for picture in pictures]
+    else:
+        images = [_photograph(picture, DATASETS[settings.data].side) for picture in pictures]
     transform = image_transform(settings.model, settings.data)
-    batch = st.tensor(transform(np.stack(drawings)[:, None]))
+    batch = st.tensor(transform(np.stack(images)))
     with st.no_grad():
-        scores = model.to(args.device)(batch.to(args.device)).exp().to("cpu").numpy()
+        scores = F.softmax(model.to(args.device)(batch.to(args.device)), 1).to("cpu").numpy()
 
     console = Console(machine=args.json)
     results = []
@@ -65,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str, invert: str) -> Pixels:
-    """Grey levels in [0, 1], light on dark; transparency counts as white paper."""
+def _read(path: str) -> Any:
+    """An RGB image of Pillow's; transparency counts as white paper."""
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -78,9 +84,21 @@ def _read(path: str, invert: str) -> Pixels:
         if isinstance(error, OSError) and error.filename:
             raise  # no such file, or no permission
         raise st.FormatError(f"predict: {path}: {error}") from error
-    paper = Image.new("RGBA", rgba.size, "white")
-    grey: Pixels = np.asarray(Image.alpha_composite(paper, rgba).convert("L"), np.float32)
-    grey = grey / np.float32(255)
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _photograph(picture: Any, side: int) -> npt.NDArray[np.uint8]:
+    """(3, side, side): the middle square, reduced."""
+    from PIL import Image, ImageOps
+
+    square = ImageOps.fit(picture, (side, side), Image.Resampling.BOX)
+    pixels: npt.NDArray[np.uint8] = np.asarray(square, np.uint8)
+    return pixels.transpose(2, 0, 1)
+
+
+def _light_on_dark(picture: Any, invert: str) -> Pixels:
+    """Grey levels in [0, 1]."""
+    grey: Pixels = np.asarray(picture.convert("L"), np.float32) / np.float32(255)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if invert == "yes" or (invert == "auto" and np.median(border) > 0.5):
         grey = 1 - grey
@@ -88,22 +106,22 @@ def _read(path: str, invert: str) -> Pixels:
 
 
 def _place(grey: Pixels, box: int, canvas: int) -> Pixels:
-    """Crops to the ink, scales it to fit `box` and centres it in a square of side `canvas`."""
+    """(1, canvas, canvas): crops to the ink, scales it to fit `box` and centres it."""
     from PIL import Image
 
     grey = np.clip((grey - grey.min()) / max(float(np.ptp(grey)), 1e-6), 0, 1)
     ink = grey > 0.2  # paper is seldom even
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
-        return np.zeros((canvas, canvas), np.float32)
+        return np.zeros((1, canvas, canvas), np.float32)
     grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = box / max(grey.shape)
     height, width = (max(round(side * scale), 1) for side in grey.shape)
     resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BOX)
     drawing = np.asarray(resized, np.float32)
     top, left = (_offset(drawing.sum(1 - axis), canvas) for axis in (0, 1))
-    result = np.zeros((canvas, canvas), np.float32)
-    result[top : top + height, left : left + width] = drawing
+    result = np.zeros((1, canvas, canvas), np.float32)
+    result[0, top : top + height, left : left + width] = drawing
     return result
 
 

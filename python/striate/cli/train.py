@@ -29,6 +29,16 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--lr", type=float, help="of the first epoch; default: as above")
     parser.add_argument("--seed", type=int, help="of the weights and the order (default: 0)")
     parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="start from these, but for the last layer: any file that load_checkpoint reads",
+    )
+    parser.add_argument(
+        "--freeze",
+        metavar="WHAT",
+        help="backbone (train the last layer on features computed once), until=LAYER or none",
+    )
+    parser.add_argument(
         "--out", metavar="PATH", help="checkpoint to write (default: runs/MODEL-DATA.safetensors)"
     )
     parser.add_argument("--resume", metavar="PATH", help="checkpoint to continue, with its options")
@@ -40,9 +50,12 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args)
     settings = _settings(args)
     out = Path(args.out or args.resume or f"runs/{settings.model}-{settings.data}.safetensors")
-    train_set = load_dataset(settings.model, settings.data, args.data_dir, train=True)
+    weights = None if args.weights is None else st.load_checkpoint(args.weights)
+    train_set = load_dataset(
+        settings.model, settings.data, args.data_dir, train=True, augment=settings.augment
+    )
     test_set = load_dataset(settings.model, settings.data, args.data_dir, train=False)
-    trainer = Trainer(settings, train_set, device=args.device)
+    trainer = Trainer(settings, train_set, device=args.device, weights=weights)
     if args.resume:
         trainer.load(args.resume)
     options.check_writable(out)
@@ -95,9 +108,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> Settings:
     """From the recipe, or from the checkpoint to resume, in which only `epochs` may change."""
-    names = ("epochs", "batch_size", "lr", "seed")
+    names = ("epochs", "batch_size", "lr", "seed", "freeze")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.resume is None:
+        if args.freeze == "backbone":
+            given["augment"] = False
         return recipe(args.model, args.data or "digits", **given)
     _, settings, progress, _ = read_checkpoint(args.resume)
     expected = {"model": args.model, "data": args.data or settings.data} | given
@@ -108,6 +123,11 @@ def _settings(args: argparse.Namespace) -> Settings:
                 f"--resume {args.resume}: expected {name} {getattr(settings, name)} as in the "
                 f"checkpoint, got {value}"
             )
+    if settings.schedule == "one-cycle" and epochs != settings.epochs:
+        raise st.ArgumentError(
+            f"--resume {args.resume}: expected --epochs {settings.epochs}, on which the one-cycle "
+            f"schedule depends, got {epochs}"
+        )
     if epochs < progress.epoch:
         raise st.ArgumentError(
             f"--resume {args.resume}: expected --epochs of at least the {progress.epoch} done, "

@@ -1,12 +1,14 @@
 """Data sets, transforms and the loader that makes batches of them."""
 
 from striate.data import transforms
+from striate.data.cifar import CIFAR10
 from striate.data.dataset import ArrayDataset, Dataset, TensorDataset
 from striate.data.digits import Digits
 from striate.data.loader import DataLoader
 from striate.data.mnist import MNIST, FashionMNIST
 
 __all__ = [
+    "CIFAR10",
     "MNIST",
     "ArrayDataset",
     "DataLoader",

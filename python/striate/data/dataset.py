@@ -8,17 +8,42 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from striate._core import ShapeError, Tensor, from_numpy
+from striate._core import ArgumentError, ShapeError, Tensor, from_numpy
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
-Transform = Callable[[Array], Array]
+Transform = Callable[..., Array]  # of images, and of SampleRandom if its `random` is true
+
+
+class SampleRandom:
+    """Random numbers for the samples at ``indices``, a function of (seed, epoch, index) alone: they
+    do not depend on how samples are grouped into batches. (Philox, Salmon et al. 2011.)
+    """
+
+    _COUNT = 16  # numbers for each sample
+
+    def __init__(self, seed: int, epoch: int, indices: Indices) -> None:
+        key = np.array([seed, epoch], np.uint64)
+        self._numbers = np.empty((self._COUNT, len(indices)))
+        for column, index in enumerate(indices):
+            stream = np.random.Philox(key=key, counter=[0, int(index), 0, 0])
+            self._numbers[:, column] = np.random.Generator(stream).random(self._COUNT)
+        self._next = 0
+
+    def uniform(self) -> npt.NDArray[np.float64]:
+        """The next number in [0, 1) of each sample."""
+        if self._next == self._COUNT:
+            raise ArgumentError(f"SampleRandom: expected at most {self._COUNT} numbers a sample")
+        self._next += 1
+        row: npt.NDArray[np.float64] = self._numbers[self._next - 1]
+        return row
 
 
 class Dataset(Protocol):
     """A sequence of samples, each a tuple of tensors, arrays or numbers.
 
-    One that can gather many samples at once also has ``batch(indices)``; DataLoader prefers it.
+    One that can gather many samples at once also has ``batch(indices, seed=, epoch=)``; DataLoader
+    prefers it.
     """
 
     def __len__(self) -> int: ...
@@ -30,11 +55,15 @@ class BatchedDataset(Protocol):
     """A data set that gathers a whole batch in one operation."""
 
     def __len__(self) -> int: ...
-    def batch(self, indices: Indices, /) -> tuple[Tensor, ...]: ...
+    def batch(
+        self, indices: Indices, /, *, seed: int = 0, epoch: int = 0
+    ) -> tuple[Tensor, ...]: ...
 
 
 class ArrayDataset:
-    """Images (N, C, H, W) and labels (N) in memory; the transform sees whole batches of images."""
+    """Images (N, C, H, W) and labels (N) in memory; the transform sees whole batches of images. One
+    that is random, like RandomCrop, draws from (seed, epoch, index).
+    """
 
     classes: Sequence[str] = ()
 
@@ -58,11 +87,13 @@ class ArrayDataset:
         images, labels = self.batch(np.array([position]))
         return images[0], int(labels[0])
 
-    def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """The transformed images and the int64 labels at ``indices``."""
         images = self.images[indices]
         if self.transform is not None:
-            images = self.transform(images)
+            random = getattr(self.transform, "random", False)
+            chance = (SampleRandom(seed, epoch, indices),) if random else ()
+            images = self.transform(images, *chance)
         return from_numpy(images), from_numpy(self.labels[indices])
 
 
@@ -81,7 +112,7 @@ class TensorDataset:
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         return tuple(tensor[index] for tensor in self.tensors)
 
-    def batch(self, indices: Indices) -> tuple[Tensor, ...]:
+    def batch(self, indices: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, ...]:
         """The rows at ``indices`` of every tensor."""
         rows = from_numpy(indices)
         return tuple(tensor.index_select(0, rows) for tensor in self.tensors)

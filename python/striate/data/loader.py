@@ -54,22 +54,24 @@ class DataLoader:
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self._order()
+        seed = get_rng_state()[0] if self.seed is None else self.seed
+        epoch, order = self.epoch, self._order(seed)
         self.epoch += 1
         starts = range(0, len(self) * self.batch_size, self.batch_size)
-        batches = (self._batch(order[start : start + self.batch_size]) for start in starts)
+        batches = (
+            self._batch(order[start : start + self.batch_size], seed, epoch) for start in starts
+        )
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
 
-    def _order(self) -> Indices:
+    def _order(self, seed: int) -> Indices:
         count = len(self.dataset)
         if not self.shuffle:
             return np.arange(count)
-        seed = get_rng_state()[0] if self.seed is None else self.seed
         return np.random.default_rng([seed, self.epoch]).permutation(count)
 
-    def _batch(self, indices: Indices) -> Batch:
+    def _batch(self, indices: Indices, seed: int, epoch: int) -> Batch:
         if isinstance(self.dataset, BatchedDataset):
-            return self.dataset.batch(indices)
+            return self.dataset.batch(indices, seed=seed, epoch=epoch)
         samples = [self.dataset[int(index)] for index in indices]
         return tuple(_collate(column) for column in zip(*samples, strict=True))
 

@@ -7,21 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from striate._core import ArgumentError
-from striate.data.dataset import Array, Transform
+from striate._core import ArgumentError, ShapeError
+from striate.data.dataset import Array, SampleRandom, Transform
 
 Floats = npt.NDArray[np.float32]
 
 
 class Compose:
-    """Transforms one after another."""
+    """Transforms one after another. If one of them is random, `draw` is needed."""
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self.transforms = list(transforms)
+        self.random = any(getattr(transform, "random", False) for transform in self.transforms)
 
-    def __call__(self, images: Array) -> Array:
+    def __call__(self, images: Array, draw: SampleRandom | None = None) -> Array:
+        if self.random and draw is None:
+            raise ArgumentError("Compose: expected draw, since a transform is random, got None")
         for transform in self.transforms:
-            images = transform(images)
+            chance = (draw,) if getattr(transform, "random", False) else ()
+            images = transform(images, *chance)
         return images
 
     def __repr__(self) -> str:
@@ -82,6 +86,70 @@ class Pad:
 
     def __repr__(self) -> str:
         return f"Pad({self.left}, {self.top}, {self.right}, {self.bottom})"
+
+
+class Repeat:
+    """Grey images (..., 1, H, W) as ``channels`` equal ones."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def __call__(self, images: Array) -> Array:
+        if images.shape[-3] != 1:
+            raise ShapeError(f"Repeat: expected images of one channel, got shape {images.shape}")
+        return np.repeat(images, self.channels, axis=-3)
+
+    def __repr__(self) -> str:
+        return f"Repeat({self.channels})"
+
+
+class RandomCrop:
+    """A window of (size, size) at a random place of each image, which is first surrounded with
+    ``padding`` zeros.
+    """
+
+    random = True
+
+    def __init__(self, size: int, padding: int = 0) -> None:
+        self.size = size
+        self.pad = Pad(padding)
+        if size < 1:
+            raise ArgumentError(f"RandomCrop: expected a size of at least 1, got {size}")
+
+    def __call__(self, images: Array, draw: SampleRandom) -> Array:
+        padded, size = self.pad(images), self.size
+        room = [side - size + 1 for side in padded.shape[-2:]]
+        if min(room) < 1:
+            raise ShapeError(
+                f"RandomCrop: expected images of at least {size} x {size} with their padding, got "
+                f"{padded.shape[-2]} x {padded.shape[-1]}"
+            )
+        tops, lefts = ((draw.uniform() * places).astype(np.int64) for places in room)
+        result = np.empty((*images.shape[:-2], size, size), images.dtype)
+        for image, source, top, left in zip(result, padded, tops, lefts, strict=True):
+            image[...] = source[:, top : top + size, left : left + size]
+        return result
+
+    def __repr__(self) -> str:
+        return f"RandomCrop({self.size}, padding={self.pad.top})"
+
+
+class RandomHorizontalFlip:
+    """Mirrors each image with probability ``p``."""
+
+    random = True
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = p
+        if not 0 <= p <= 1:
+            raise ArgumentError(f"RandomHorizontalFlip: expected p in [0, 1], got {p}")
+
+    def __call__(self, images: Array, draw: SampleRandom) -> Array:
+        chosen = (draw.uniform() < self.p)[:, np.newaxis, np.newaxis, np.newaxis]
+        return np.where(chosen, images[..., ::-1], images)
+
+    def __repr__(self) -> str:
+        return f"RandomHorizontalFlip({self.p})"
 
 
 class Resize:
