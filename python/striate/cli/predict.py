@@ -92,8 +92,8 @@ def _photograph(picture: Any, side: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     square = ImageOps.fit(picture, (side, side), Image.Resampling.BOX)
-    pixels: npt.NDArray[np.uint8] = np.asarray(square, np.uint8)
-    return pixels.transpose(2, 0, 1)
+    pixels: npt.NDArray[np.uint8] = np.asarray(square, np.uint8).transpose(2, 0, 1)
+    return pixels
 
 
 def _light_on_dark(picture: Any, invert: str) -> Pixels:
