@@ -55,6 +55,76 @@ def test_cifar10_from_files_and_archive(cifar, tmp_path):
     assert not (tmp_path.parent / "outside").exists()
 
 
+def opcode(code: bytes, data: bytes, size: int) -> bytes:
+    return code + len(data).to_bytes(size, "little") + data
+
+
+def python2_pickle(rows: np.ndarray) -> bytes:
+    """A batch as Python 2.7 and NumPy wrote it: texts as bytes, an array by _reconstruct."""
+    text = lambda value: opcode(b"U", value, 1)  # noqa: E731
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x01(cnumpy\nndarray\nK\x00\x85"
+        + text(b"b")
+        + b"tR("
+        b"K\x01(M" + len(rows).to_bytes(2, "little") + b"M\x00\x0ct"
+        b"cnumpy\ndtype\n("
+        + text(b"u1")
+        + b"K\x00K\x01tR(K\x03"
+        + text(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + opcode(b"T", rows[:, 1:].tobytes(), 4)
+        + b"tb"
+    )
+    labels = b"](" + b"".join(b"K" + bytes([label]) for label in rows[:, 0]) + b"e"
+    names = b"](" + b"".join(text(b"s_%06d.png" % i) for i in range(len(rows))) + b"e"
+    entries = {b"data": array, b"labels": labels, b"filenames": names, b"batch_label": text(b"1")}
+    body = b"".join(text(key) + value for key, value in entries.items())
+    return b"\x80\x02}q\x00(" + body + b"u."
+
+
+@pytest.fixture
+def python_version(tmp_path):
+    folder = tmp_path / "python" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(NAMES):
+        rows = np.frombuffer(records(seed), np.uint8).reshape(-1, 3073)
+        (folder / name.removesuffix(".bin")).write_bytes(python2_pickle(rows))
+    return folder
+
+
+def test_cifar10_python_version(cifar, python_version, tmp_path):
+    archive = tmp_path / "python_archive"
+    archive.mkdir()
+    with tarfile.open(archive / "cifar-10-python.tar.gz", "w:gz") as tar:
+        tar.add(python_version, "cifar-10-batches-py")
+    for is_train in (True, False):
+        expected = data.CIFAR10(cifar, train=is_train)
+        for root in (python_version, python_version.parent, archive):
+            dataset = data.CIFAR10(root, train=is_train)
+            assert np.array_equal(dataset.images, expected.images)
+            assert np.array_equal(dataset.labels, expected.labels)
+
+
+def test_cifar10_python_version_damaged(python_version):
+    file = python_version / "test_batch"
+    whole = file.read_bytes()
+    for size in (0, 1, 2, 10, 60, 120, 200, 1000, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        with pytest.raises(st.FormatError, match=r"test_batch: pickle: "):
+            data.CIFAR10(python_version, train=False)
+    for bad, message in (
+        (b"\x80\x02cos\nsystem\nU\x02ls\x85R.", "refused the name 'os.system'"),
+        (whole.replace(b"\nndarray\n", b"\nmemmap\n"), "refused the name 'numpy.memmap'"),
+        (whole.replace(b"u1", b"O8"), "refused to call"),
+        (whole.replace(b"M\x00\x0ct", b"M\x01\x0ct"), "as many bytes"),
+        (b"\x80\x02}.", "'data'"),
+    ):
+        assert bad != whole
+        file.write_bytes(bad)
+        with pytest.raises(st.FormatError, match=message):
+            data.CIFAR10(python_version, train=False)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -71,7 +141,9 @@ def test_cifar10_damaged(cifar, content, message):
 
 
 def test_cifar10_missing(tmp_path):
-    with pytest.raises(data.cifar.DataNotFoundError, match=r"expected test_batch\.bin.*download"):
+    with pytest.raises(
+        data.cifar.DataNotFoundError, match=r"expected test_batch\[\.bin\].*download"
+    ):
         data.CIFAR10(tmp_path, train=False)
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"\x1f\x8bnonsense")
     with pytest.raises(st.FormatError, match="damaged archive"):

@@ -47,7 +47,7 @@ def read_pickle(file: BinaryIO) -> tuple[object, dict[str, Storage]]:
 
     Values are None, bool, int, float, str, tuple, list, dict, Storage, View and Name.
     """
-    machine = _Machine(file)
+    machine = Machine(file)
     return machine.run(), machine.storages
 
 
@@ -103,7 +103,9 @@ def _set_item(target: Any, key: object, value: object) -> None:
     target[key] = value
 
 
-class _Machine:
+class Machine:
+    """The interpreter. Subclasses choose the names that a file may use, and what they make."""
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._stack: list[Any] = []
@@ -248,22 +250,22 @@ class _Machine:
         self.name(module, name)
 
 
-_OPCODES: dict[bytes, Callable[[_Machine], None]] = {
-    b"\x80": _Machine.protocol,
-    b"\x95": _Machine.frame,
+_OPCODES: dict[bytes, Callable[[Machine], None]] = {
+    b"\x80": Machine.protocol,
+    b"\x95": Machine.frame,
     b"N": lambda m: m.push(None),
     b"\x88": lambda m: m.push(True),
     b"\x89": lambda m: m.push(False),
     b"K": lambda m: m.push(m.integer(1)),
     b"M": lambda m: m.push(m.integer(2)),
     b"J": lambda m: m.push(m.integer(4, signed=True)),
-    b"\x8a": _Machine.long,
-    b"G": _Machine.real,
+    b"\x8a": Machine.long,
+    b"G": Machine.real,
     b"U": lambda m: m.text(1),  # SHORT_BINSTRING and BINSTRING: Python 2's texts
     b"T": lambda m: m.text(4),
     b"\x8c": lambda m: m.text(1),
     b"X": lambda m: m.text(4),
-    b"(": _Machine.mark,
+    b"(": Machine.mark,
     b")": lambda m: m.push(()),
     b"\x85": lambda m: m.tuple_of(1),
     b"\x86": lambda m: m.tuple_of(2),
@@ -273,18 +275,18 @@ _OPCODES: dict[bytes, Callable[[_Machine], None]] = {
     b"a": lambda m: m.extend([m._stack.pop()]),
     b"e": lambda m: m.extend(m.since_mark()),
     b"}": lambda m: m.push({}),
-    b"s": _Machine.set_item,
+    b"s": Machine.set_item,
     b"u": lambda m: m.set_items(m.since_mark()),
     b"q": lambda m: m.memoize(m.integer(1)),
     b"r": lambda m: m.memoize(m.integer(4)),
     b"\x94": lambda m: m.memoize(len(m._memo)),
     b"h": lambda m: m.recall(m.integer(1)),
     b"j": lambda m: m.recall(m.integer(4)),
-    b"c": _Machine.line_name,
-    b"\x93": _Machine.stack_name,
-    b"R": _Machine.reduce,
-    b"b": _Machine.build,
-    b"Q": _Machine.persistent_id,
+    b"c": Machine.line_name,
+    b"\x93": Machine.stack_name,
+    b"R": lambda m: m.reduce(),  # looked up on the instance: subclasses have their own
+    b"b": lambda m: m.build(),
+    b"Q": Machine.persistent_id,
 }
 
 
