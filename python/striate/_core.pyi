@@ -73,6 +73,7 @@ __all__: list[str] = [
     "rand",
     "randn",
     "relu",
+    "resize_image",
     "save",
     "set_grad_enabled",
     "set_num_threads",
@@ -926,6 +927,30 @@ def randn(
 def relu(input: Tensor) -> Tensor:
     """
     max(x, 0) of each element. NaN stays NaN; the derivative at 0 is 0.
+    """
+
+def resize_image(
+    image: Tensor,
+    region: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+    size: tuple[
+        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+    ],
+    window: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+) -> Tensor:
+    """
+    The region (top, left, height, width) of a uint8 image (C, H, W), scaled to size (height, width), of which the window (top, left, height, width) is returned.
+
+    Bilinear with antialiasing, as Pillow does it. Raises ShapeError where a rectangle does not fit.
     """
 
 def save(

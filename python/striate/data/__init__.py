@@ -4,6 +4,7 @@ from striate.data import transforms
 from striate.data.cifar import CIFAR10
 from striate.data.dataset import ArrayDataset, Dataset, TensorDataset
 from striate.data.digits import Digits
+from striate.data.folder import ImageFolder, read_image
 from striate.data.loader import DataLoader
 from striate.data.mnist import MNIST, FashionMNIST
 
@@ -15,6 +16,8 @@ __all__ = [
     "Dataset",
     "Digits",
     "FashionMNIST",
+    "ImageFolder",
     "TensorDataset",
+    "read_image",
     "transforms",
 ]

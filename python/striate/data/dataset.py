@@ -20,7 +20,7 @@ class SampleRandom:
     do not depend on how samples are grouped into batches. (Philox, Salmon et al. 2011.)
     """
 
-    _COUNT = 16  # numbers for each sample
+    _COUNT = 64  # numbers for each sample
 
     def __init__(self, seed: int, epoch: int, indices: Indices) -> None:
         key = np.array([seed, epoch], np.uint64)

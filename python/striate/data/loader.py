@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from striate._core import ArgumentError, Tensor, get_rng_state, stack, tensor
+from striate._core import ArgumentError, Tensor, cat, get_rng_state, stack, tensor
 from striate.data.dataset import BatchedDataset, Dataset, Indices
 
 Batch = tuple[Tensor, ...]
@@ -20,7 +21,9 @@ class DataLoader:
 
     Shuffling is a function of the seed and the epoch alone. Each iteration takes the next epoch;
     ``set_epoch`` chooses one. Without a ``seed`` that of ``striate.manual_seed`` is used. A
-    background thread keeps up to ``prefetch`` batches ready; 0 makes them on demand.
+    background thread keeps up to ``prefetch`` batches ready; 0 makes them on demand. With
+    ``num_workers`` above 1 as many threads share the samples of each batch, which are the same for
+    any number of them.
     """
 
     def __init__(
@@ -31,11 +34,17 @@ class DataLoader:
         drop_last: bool = False,
         seed: int | None = None,
         prefetch: int = 2,
+        num_workers: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ArgumentError(f"DataLoader: expected batch_size of at least 1, got {batch_size}")
         if prefetch < 0:
             raise ArgumentError(f"DataLoader: expected prefetch of at least 0, got {prefetch}")
+        if num_workers < 0:
+            raise ArgumentError(
+                f"DataLoader: expected num_workers of at least 0, got {num_workers}"
+            )
+        self.num_workers = num_workers
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -57,11 +66,21 @@ class DataLoader:
         seed = get_rng_state()[0] if self.seed is None else self.seed
         epoch, order = self.epoch, self._order(seed)
         self.epoch += 1
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
-        batches = (
-            self._batch(order[start : start + self.batch_size], seed, epoch) for start in starts
-        )
+        batches = self._batches(order, seed, epoch)
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
+
+    def _batches(self, order: Indices, seed: int, epoch: int) -> Iterator[Batch]:
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        pieces = (order[start : start + self.batch_size] for start in starts)
+        if self.num_workers < 2:
+            for indices in pieces:
+                yield self._batch(indices, seed, epoch)
+            return
+        with ThreadPoolExecutor(self.num_workers, "striate-worker") as workers:
+            for indices in pieces:
+                shares = np.array_split(indices, min(self.num_workers, len(indices)))
+                parts = workers.map(lambda share: self._batch(share, seed, epoch), shares)
+                yield tuple(cat(list(column)) for column in zip(*parts, strict=True))
 
     def _order(self, seed: int) -> Indices:
         count = len(self.dataset)
