@@ -7,9 +7,20 @@ void bind_autograd(py::module_& m) {
   m.def("is_grad_enabled", &grad_enabled, "Whether operations on this thread are recorded.");
   m.def("set_grad_enabled", &set_grad_enabled, py::arg("enabled"),
         "Turns the recording of operations on this thread on or off.");
-  m.def("manual_seed", &manual_seed, py::arg("seed"),
-        "Seeds the default generator (Philox4x32-10); the same seed gives the same numbers on "
-        "every device.");
+  m.def(
+      "manual_seed",
+      [](const py::int_& seed) {
+        const uint64_t value = PyLong_AsUnsignedLongLong(seed.ptr());
+        if (PyErr_Occurred()) {
+          PyErr_Clear();
+          fail<ArgumentError>("manual_seed: expected a seed from 0 to 2^64 - 1, got ",
+                              py::str(seed).cast<std::string>());
+        }
+        manual_seed(value);
+      },
+      py::arg("seed"),
+      "Seeds the default generator (Philox4x32-10); the same seed gives the same numbers on every "
+      "device. Raises ArgumentError unless 0 <= seed < 2^64.");
   m.def(
       "get_rng_state",
       [] {

@@ -4,6 +4,14 @@
 namespace striate::python {
 namespace {
 
+DType named_dtype(const std::string& text) {
+  try {
+    return parse_dtype(text);
+  } catch (const DTypeError& error) {
+    fail<DTypeError>(error.what(), "; or a device: cpu, cuda or cuda:<index>");
+  }
+}
+
 /// Reads the arguments of Tensor.to: a dtype, a device or a tensor to imitate, in any order.
 Tensor convert(const Tensor& x, const py::Args<Target>& args, std::optional<DType> dtype,
                std::optional<Device> device) {
@@ -19,7 +27,7 @@ Tensor convert(const Tensor& x, const py::Args<Target>& args, std::optional<DTyp
       if (text.starts_with("cpu") || text.starts_with("cuda")) {
         device = Device::parse(text);
       } else {
-        dtype = parse_dtype(text);
+        dtype = named_dtype(text);
       }
     } else {
       dtype = arg.cast<DType>();

@@ -820,9 +820,9 @@ def log_softmax(input: Tensor, dim: typing.SupportsInt | typing.SupportsIndex) -
     Logarithm of softmax along ``dim``, computed stably.
     """
 
-def manual_seed(seed: typing.SupportsInt | typing.SupportsIndex) -> None:
+def manual_seed(seed: int) -> None:
     """
-    Seeds the default generator (Philox4x32-10); the same seed gives the same numbers on every device.
+    Seeds the default generator (Philox4x32-10); the same seed gives the same numbers on every device. Raises ArgumentError unless 0 <= seed < 2^64.
     """
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ void check_options(const AdamOptions& options) {
   check_option(op, "lr", options.lr, 0, kInfinity);
   check_option(op, "beta1", options.beta1, 0, 1);
   check_option(op, "beta2", options.beta2, 0, 1);
-  check_option(op, "eps", options.eps, std::numeric_limits<double>::min(), kInfinity);
+  check_option(op, "eps", options.eps, 0, kInfinity);
   check_option(op, "weight_decay", options.weight_decay, 0, kInfinity);
 }
 

@@ -288,9 +288,12 @@ def test_optimizer_without_parameters():
     rejects(st.ArgumentError, lambda: optim.SGD([], lr=0.1))
 
 
-def test_negative_seed():
-    with pytest.raises((ValueError, TypeError, OverflowError)):
-        st.manual_seed(-1)
+@pytest.mark.parametrize("seed", [-1, 2**64, 10**30])
+def test_seed_out_of_range(seed):
+    state = st.get_rng_state()
+    rejects(st.ArgumentError, lambda: st.manual_seed(seed), "manual_seed", "2^64", str(seed))
+    assert st.get_rng_state() == state
+    st.manual_seed(2**64 - 1)
 
 
 def test_out_of_memory_leaves_room_for_the_next_call():

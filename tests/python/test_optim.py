@@ -230,3 +230,12 @@ def test_scheduler_rejects_bad_options():
         with pytest.raises(st.ArgumentError):
             make()
     assert sgd.param_groups[0]["lr"] == 0.2
+
+
+@pytest.mark.parametrize("make", [optim.Adam, optim.AdamW])
+def test_adam_takes_eps_of_zero(make):
+    parameter = st.tensor([1.0, -2.0], requires_grad=True)
+    optimizer = make([parameter], lr=0.1, eps=0.0, weight_decay=0.0)
+    (parameter * st.tensor([0.5, -3.0])).sum().backward()
+    optimizer.step()  # the first step is lr in the direction of the gradient
+    assert np.allclose(parameter.detach().numpy(), [0.9, -1.9], atol=1e-6)
