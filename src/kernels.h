@@ -39,6 +39,7 @@ struct RandomArgs {
   Distribution distribution;
   double a, b;  // low, high or mean, stddev
   uint64_t seed, offset;
+  const uint64_t* base = nullptr;  // in device memory: see DropoutArgs
 };
 
 /// y[i] = start + i * step; any type but bool.
@@ -300,7 +301,9 @@ struct LocalResponseNormBackwardArgs {
 };
 
 /// y = x * keep / (1 - p), keep[i] = (value i of the Philox stream >= p). Forward and backward
-/// apply the same mask, which is never stored.
+/// apply the same mask, which is never stored. In a recorded graph, `base` points to a seed and an
+/// offset in device memory, which are others at each replay: the first takes the place of `seed`,
+/// the second is added to `offset`.
 struct DropoutArgs {
   DType dtype;
   const void* x;
@@ -308,6 +311,7 @@ struct DropoutArgs {
   int64_t n;
   double p;
   uint64_t seed, offset;
+  const uint64_t* base = nullptr;
 };
 
 // --- Softmax and losses: [outer][n][inner], classes in the middle -------------------------------
@@ -369,11 +373,15 @@ struct OptimizerTensor {
   int64_t n;
   bool first;  // m holds nothing yet
 };
+/// `tensors` is in host memory, for the time of the call. `scalars`, if not null, holds in device
+/// memory what replaces the numbers of `options`, in their order: a recorded graph sets them before
+/// each replay.
 struct SgdArgs {
   DType dtype;
   const OptimizerTensor* tensors;
   int64_t count;
   SGDOptions options;
+  const double* scalars = nullptr;  // [4]
 };
 struct AdamArgs {
   DType dtype;
@@ -381,6 +389,7 @@ struct AdamArgs {
   int64_t count;
   AdamOptions options;
   double bias_correction1, bias_correction2;  // 1 - beta^step
+  const double* scalars = nullptr;            // [7]: of options, then the two bias corrections
 };
 
 // --- The table ----------------------------------------------------------------------------------
