@@ -376,12 +376,14 @@ struct OptimizerTensor {
 /// `tensors` is in host memory, for the time of the call. `scalars`, if not null, holds in device
 /// memory what replaces the numbers of `options`, in their order: a recorded graph sets them before
 /// each replay.
+inline constexpr int kSgdScalars = 4;
+inline constexpr int kAdamScalars = 7;  // the last two are the bias corrections
 struct SgdArgs {
   DType dtype;
   const OptimizerTensor* tensors;
   int64_t count;
   SGDOptions options;
-  const double* scalars = nullptr;  // [4]
+  const double* scalars = nullptr;
 };
 struct AdamArgs {
   DType dtype;
@@ -389,7 +391,7 @@ struct AdamArgs {
   int64_t count;
   AdamOptions options;
   double bias_correction1, bias_correction2;  // 1 - beta^step
-  const double* scalars = nullptr;            // [7]: of options, then the two bias corrections
+  const double* scalars = nullptr;
 };
 
 // --- The table ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // What the library is running on: threads, instruction set, devices.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "striate/types.h"
@@ -36,6 +37,33 @@ struct MemoryStats {
   int64_t peak_bytes = 0;       ///< largest allocated_bytes so far
 };
 MemoryStats memory_stats(Device device);
+
+/// The CUDA stream of a device's work, for libraries that share it; null on the CPU.
+void* stream_handle(Device device);
+/// What another library's stream gets from now on waits for the device's work so far.
+void release_to_stream(Device device, void* stream);
+/// The device's work from now on waits for what another library's stream was given so far.
+void wait_for_stream(Device device, void* stream);
+
+/// A point in a device's work, to measure time between two. On the CPU, where work is done when a
+/// call returns, the time of record().
+class Event {
+ public:
+  explicit Event(Device device);
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record();
+  /// Milliseconds from `start` to this; waits for both. Throws ArgumentError unless both were
+  /// recorded, on one device.
+  double milliseconds_since(const Event& start) const;
+
+ private:
+  Device device_;
+  void* handle_ = nullptr;
+  std::chrono::steady_clock::time_point time_;
+  bool recorded_ = false;
+};
 
 /// "0.1.0".
 const char* version();
