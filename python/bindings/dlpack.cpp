@@ -194,7 +194,7 @@ Tensor from_dlpack(py::object source) {
 }
 
 /// https://nvidia.github.io/numba-cuda/user/cuda_array_interface.html, version 3.
-py::dict cuda_array_interface(const Tensor& x) {
+py::typing::Dict<py::str, py::object> cuda_array_interface(const Tensor& x) {
   if (x.device().type != DeviceType::kCUDA || x.dtype() == DType::kBFloat16 || x.requires_grad()) {
     throw py::attribute_error(
         "__cuda_array_interface__: expected a tensor on cuda, of a type that NumPy has, that does "
@@ -210,7 +210,7 @@ py::dict cuda_array_interface(const Tensor& x) {
     shape.append(x.shape()[d]);
     strides.append(x.strides()[d] * size);
   }
-  py::dict result;
+  py::typing::Dict<py::str, py::object> result;
   result["version"] = 3;
   result["typestr"] = (size == 1 ? "|" : "<") + std::string(1, kind) + std::to_string(size);
   result["shape"] = py::tuple(shape);

@@ -16,12 +16,15 @@ __all__: list[str] = [
     "Device",
     "DeviceError",
     "Error",
+    "Event",
     "FormatError",
+    "Graph",
     "IndexError",
     "OutOfMemoryError",
     "ShapeError",
     "Tensor",
     "abs",
+    "adam_scalars",
     "adam_step",
     "adaptive_avg_pool2d",
     "arange",
@@ -31,6 +34,7 @@ __all__: list[str] = [
     "bfloat16",
     "bool",
     "build_info",
+    "capturing",
     "cat",
     "conv1d",
     "conv2d",
@@ -73,12 +77,14 @@ __all__: list[str] = [
     "rand",
     "randn",
     "relu",
+    "replayed_values",
     "resize_image",
     "save",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
     "set_winograd_enabled",
+    "sgd_scalars",
     "sgd_step",
     "sigmoid",
     "softmax",
@@ -485,6 +491,11 @@ class Tensor:
         A view with all dimensions reversed.
         """
     @property
+    def __cuda_array_interface__(self) -> dict[str, typing.Any]:
+        """
+        The elements for Numba, CuPy and others (version 3 of the interface). AttributeError unless the tensor is on CUDA and of a type that NumPy has.
+        """
+    @property
     def _version(self) -> int:
         """
         Number of in-place edits of the storage so far.
@@ -541,9 +552,53 @@ class Tensor:
         The sizes, as a tuple.
         """
 
+class Graph:
+    """
+    Work captured once and replayed on the same memory. ``striate.graph`` is the comfortable form.
+    """
+    def __init__(self, device: Device | str) -> None: ...
+    def capture(self, function: collections.abc.Callable[[], None]) -> None:
+        """
+        Calls ``function`` once and keeps the work that it gives to the device, without doing it.
+        """
+    def check(self) -> None:
+        """
+        Waits, and raises IndexError if a label was out of range since the last check.
+        """
+    def replay(self) -> None:
+        """
+        Does the work. Raises DeviceError before a capture, AutogradError where a weight that the graph has packed was edited since, IndexError on a label out of range.
+        """
+
+class Event:
+    """
+    A point in a device's work. On the CPU, where work is done when a call returns, the time of record().
+    """
+    def __init__(self, device: Device | str = "cuda") -> None: ...
+    def elapsed_time(self, end: Event) -> builtins.float:
+        """
+        Milliseconds from this event to ``end``; waits for both. Raises ArgumentError unless both were recorded, on one device.
+        """
+    def record(self) -> None:
+        """
+        Marks the work given to the device so far.
+        """
+
 def abs(input: Tensor) -> Tensor:
     """
     Absolute value of each element.
+    """
+
+def adam_scalars(
+    step: typing.SupportsInt | typing.SupportsIndex,
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    beta1: typing.SupportsFloat | typing.SupportsIndex,
+    beta2: typing.SupportsFloat | typing.SupportsIndex,
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
+) -> list[builtins.float]:
+    """
+    What a captured adam_step() reads at each replay, float64.
     """
 
 def adam_step(
@@ -557,9 +612,10 @@ def adam_step(
     eps: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     decoupled: builtins.bool = False,
+    scalars: Tensor | None = None,
 ) -> None:
     """
-    One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step().
+    One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step(), ``scalars`` is adam_scalars().
     """
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | collections.abc.Sequence[int]) -> Tensor:
@@ -618,6 +674,11 @@ def batch_norm(
 def build_info() -> str:
     """
     Compiler, build type and backends that were compiled in, one 'key: value' a line.
+    """
+
+def capturing(device: Device | str) -> builtins.bool:
+    """
+    Whether this thread is capturing a graph on the device.
     """
 
 def cat(
@@ -755,7 +816,7 @@ def exp(input: Tensor) -> Tensor:
 
 def from_dlpack(source: typing.Any) -> Tensor:
     """
-    A tensor that shares the elements of any object with ``__dlpack__`` (PyTorch, NumPy, JAX, ...) on the CPU; a copy if they are read-only. Raises BufferError on another device, an unknown type or a capsule that was consumed before.
+    A tensor that shares the elements of any object with ``__dlpack__`` (PyTorch, NumPy, JAX, ...) on the CPU or a CUDA device; a copy if they are read-only. Raises BufferError on another device, an unknown type or a capsule that was consumed before.
     """
 
 def from_numpy(array: numpy.ndarray) -> Tensor:
@@ -929,6 +990,15 @@ def relu(input: Tensor) -> Tensor:
     max(x, 0) of each element. NaN stays NaN; the derivative at 0 is 0.
     """
 
+def replayed_values(
+    device: Device | str,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    values: collections.abc.Callable[[], list[builtins.float]],
+) -> Tensor:
+    """
+    A float64 tensor that is set to ``values()`` before each replay of the graph that this thread captures on the device.
+    """
+
 def resize_image(
     image: Tensor,
     region: tuple[
@@ -986,6 +1056,16 @@ def set_winograd_enabled(enabled: builtins.bool) -> None:
     Allows or forbids Winograd's algorithm from the next call on.
     """
 
+def sgd_scalars(
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    momentum: typing.SupportsFloat | typing.SupportsIndex,
+    dampening: typing.SupportsFloat | typing.SupportsIndex,
+    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
+) -> list[builtins.float]:
+    """
+    What a captured sgd_step() reads at each replay, float64.
+    """
+
 def sgd_step(
     params: collections.abc.Sequence[Tensor],
     momentum_buffers: list[Tensor | None],
@@ -994,11 +1074,14 @@ def sgd_step(
     dampening: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     nesterov: builtins.bool = False,
+    scalars: Tensor | None = None,
 ) -> None:
     """
     One step of SGD on all parameters that have a gradient, as in PyTorch.
 
     ``momentum_buffers`` has an entry per parameter (None before its first step; empty without momentum) and receives the buffers made. Raises ArgumentError on a value outside its domain, before any change.
+
+    While a graph is captured, ``scalars`` is where each replay finds sgd_scalars().
     """
 
 def sigmoid(input: Tensor) -> Tensor:

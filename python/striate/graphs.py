@@ -91,6 +91,10 @@ class graph:  # noqa: N801  # used as a decorator
             )
 
 
+def _signature(inputs: tuple[Tensor, ...]) -> list[tuple[Any, ...]]:
+    return [(x.shape, x.dtype, x.device) for x in inputs]
+
+
 def _text(signatures: list[tuple[Any, ...]]) -> str:
     return ", ".join(f"{dtype} {shape} on {device}" for shape, dtype, device in signatures)
 

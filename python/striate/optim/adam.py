@@ -66,8 +66,9 @@ class Adam(Optimizer):
 
         def values() -> list[float]:
             count = steps[chosen[0]] + 1
+            beta1, beta2 = group["betas"]
             scalars = adam_scalars(
-                count, group["lr"], *group["betas"], group["eps"], group["weight_decay"]
+                count, group["lr"], beta1, beta2, group["eps"], group["weight_decay"]
             )
             for i in chosen:
                 steps[i] = count
