@@ -36,13 +36,6 @@ PARAMETERS = {
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 
 
-@pytest.fixture
-def no_init(monkeypatch):
-    """Leaves new weights undrawn, for tests that need their shapes or overwrite them."""
-    for name in ("uniform_", "normal_"):
-        monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
-
-
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.usefixtures("no_init")
 def test_parameter_counts(name):
