@@ -185,7 +185,7 @@ class SequentialLR(LRScheduler):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
-            scheduler.base_lrs = list(state["base_lrs"])
+            scheduler.load_state_dict(state)
         super().load_state_dict(state_dict)
 
 

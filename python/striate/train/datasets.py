@@ -195,7 +195,7 @@ def input_shape(model: str, dataset: str, size: int | None = None) -> tuple[int,
     than the model's usual one. Grey images become three equal channels where the model has three.
     """
     kind, source = MODELS[model], DATASETS[dataset]
-    side = size or kind.side or source.side
+    side = (kind.side or source.side) if size is None else size
     check_size(model, side)
     return (kind.channels or source.channels, side, side)
 

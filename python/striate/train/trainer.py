@@ -65,7 +65,10 @@ class Trainer:
         self._dataset = dataset
         self.optimizer = make_optimizer(self.model, settings)
         self._loader: data.DataLoader | None = None
-        steps_per_epoch = -(-len(dataset) // settings.batch_size)
+        # Batch norm has nothing by which to normalise a last batch of one image.
+        self._drop_last = len(dataset) > settings.batch_size and self._left_over == 1
+        steps_per_epoch = len(dataset) // settings.batch_size
+        steps_per_epoch += self._left_over > 0 and not self._drop_last
         self.scheduler = make_scheduler(self.optimizer, settings, steps_per_epoch)
         self.ema = optim.EMA(self.model, settings.ema) if settings.ema else None
         self.progress = Progress()
@@ -85,6 +88,10 @@ class Trainer:
         return len(self._dataset)
 
     @property
+    def _left_over(self) -> int:
+        return len(self._dataset) % self.settings.batch_size
+
+    @property
     def loader(self) -> data.DataLoader:
         """Of images, or with a frozen backbone of its features, which are computed here, once."""
         if self._loader is None:
@@ -96,6 +103,7 @@ class Trainer:
                 dataset,
                 batch_size=self.settings.batch_size,
                 shuffle=True,
+                drop_last=self._drop_last,
                 seed=self.settings.seed,
                 num_workers=workers,
             )
