@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from striate.bench import nets
+import striate as st
+from striate.bench import convs, nets, timing
 from striate.bench.processes import Worker
 
 
@@ -87,6 +88,78 @@ def test_a_framework_that_cannot_run_is_named(tmp_path):
     assert worker.error
 
 
+# --- The machine, convolutions and other operations ---------------------------------------------
+
+
+def test_machine():
+    result = report("machine", "--threads", "2")
+    rows = result["rows"]
+    assert {row["isa"] for row in rows} == set(timing.available_isas())
+    assert [(row["threads"], row["measure"]) for row in rows[-6:]] == [
+        (threads, measure) for threads in (1, 2) for measure in ("multiply_add", "read", "triad")
+    ]
+    assert all(row["rate"] > 0.1 for row in rows)
+    assert {row["unit"] for row in rows} == {"GFLOP/s", "GB/s"}
+    assert set(result["machine"]["caches"]) <= {"L1", "L2", "L3", "L4"}
+
+
+def test_a_peak_must_have_a_name_and_time():
+    with pytest.raises(st.ArgumentError, match="'triad', got 'copy'"):
+        st._core.measure_peak("copy", 0.1)
+    with pytest.raises(st.ArgumentError, match="seconds > 0"):
+        st._core.measure_peak("read", 0.0)
+
+
+def test_convs():
+    isas = timing.available_isas()[-2:]
+    rows = report("convs", "--model", "lenet5", "--batch", "2", "--isa", ",".join(isas))["rows"]
+    assert [row["isa"] for row in rows] == [isa for isa in isas for _ in range(9)]
+    assert [row["pass"] for row in rows] == [*convs.PASSES] * (3 * len(isas))
+    assert rows[0]["convolution"] == "1->6 5x5 @ 32x32"
+    for row in rows[:3]:
+        macs = 2 * 6 * 25 * 28 * 28
+        assert row["gflops"] * row["milliseconds"] * 1e6 == pytest.approx(2 * macs, rel=0.05)
+        assert row["algorithm"] in ("direct", "col2im")
+        assert row["fraction_of_peak"] == pytest.approx(
+            row["gflops_executed"] / row["peak_gflops"], abs=0.01
+        )
+
+
+def test_convolutions_of_a_network_are_listed_once():
+    found = [str(conv) for conv in convs.convolutions(["resnet18", "resnet18"])]
+    assert found[:2] == ["3->64 7x7 s2 @ 224x224", "64->64 3x3 @ 56x56"]
+    assert len(found) == len(set(found)) == 11
+    assert str(convs.convolutions(["alexnet_two_tower"])[1]) == "96->256 5x5 g2 @ 27x27"
+
+
+def test_algorithms_and_their_operations(without_winograd):
+    conv = convs.Conv(64, 14, 14, 32, (3, 3), (1, 1), (1, 1), 1)
+    direct = 2 * 4 * 64 * 32 * 9 * 14 * 14
+    assert convs.operations(conv, 4, (14, 14), "direct") == (direct, direct)
+    assert convs.operations(conv, 4, (14, 14), "winograd2") == (direct, 2 * 4 * 64 * 32 * 16 * 49)
+    assert convs.operations(conv, 4, (14, 14), "winograd4") == (direct, 2 * 4 * 64 * 32 * 36 * 16)
+    x, weight = st.zeros(4, 64, 14, 14), st.zeros(32, 64, 3, 3)
+    names = st._core.conv2d_algorithms(x, weight, padding=1)
+    assert names == dict.fromkeys(convs.PASSES, "direct")
+    st.config.winograd = True
+    names = st._core.conv2d_algorithms(x, weight, padding=1)
+    assert set(names.values()) <= {"winograd2", "winograd4"}
+    with pytest.raises(st.ShapeError, match="conv2d"):
+        st._core.conv2d_algorithms(x, st.zeros(32, 63, 3, 3))
+
+
+def test_ops():
+    rows = report("ops", "--batch", "1")["rows"]
+    names = [row["operation"] for row in rows]
+    assert {"add", "batch_norm", "batch_norm backward", "relu", "Adam"} <= set(names)
+    assert len(names) == len(set(names))
+    size = 4 * 64 * 112 * 112
+    relu = rows[names.index("relu")]
+    assert relu["gb_per_second"] * relu["milliseconds"] * 1e6 == pytest.approx(2 * size, rel=0.05)
+
+
+# --- Mistakes -----------------------------------------------------------------------------------
+
 MISTAKES = {
     "subject": (["netz"], "netz"),
     "model": (["nets", "--model", "lenet5,lenet6"], "lenet6"),
@@ -95,6 +168,11 @@ MISTAKES = {
     "batch": (["nets", "--batch", "1,0"], "1,0"),
     "seconds": (["nets", "--seconds", "0"], "0"),
     "threads": (["nets", "--threads", "0"], "0"),
+    "isa": (["convs", "--isa", "neon"], "neon"),
+    "convs-model": (["convs", "--model", "vgg99"], "vgg99"),
+    "convs-batch": (["convs", "--batch", "0"], "0"),
+    "ops-batch": (["ops", "--batch", "-1"], "-1"),
+    "machine-seconds": (["machine", "--seconds", "-1"], "-1"),
 }
 
 
