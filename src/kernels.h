@@ -162,6 +162,7 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
+  const char* name = "";  // the algorithm's, for reports
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {

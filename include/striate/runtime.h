@@ -22,6 +22,12 @@ const char* cpu_isa();
 bool winograd_enabled();
 void set_winograd_enabled(bool enabled);
 
+/// What bounds the CPU's kernels: arithmetic in registers, reading memory, or a = b + s * c in it.
+enum class Peak { kMultiplyAdd, kRead, kTriad };
+/// The rate that all threads reach together, in float operations or bytes per second (a triad moves
+/// three values; what a cache fetches to overwrite does not count). Takes about `seconds`.
+double measure_peak(Peak peak, double seconds);
+
 /// Devices of a kind that can be used now.
 int device_count(DeviceType type);
 /// Why device_count is 0; empty when it is not.

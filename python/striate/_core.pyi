@@ -38,6 +38,7 @@ __all__: list[str] = [
     "cat",
     "conv1d",
     "conv2d",
+    "conv2d_algorithms",
     "conv2d_fused",
     "conv_transpose2d",
     "cpu_isa",
@@ -68,6 +69,7 @@ __all__: list[str] = [
     "matmul",
     "max_pool1d",
     "max_pool2d",
+    "measure_peak",
     "memory_stats",
     "mse_loss",
     "nll_loss",
@@ -718,6 +720,18 @@ def conv2d(
     Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). float32 or float64; raises ShapeError where sizes do not fit.
     """
 
+def conv2d_algorithms(
+    input: Tensor,
+    weight: Tensor,
+    stride: int | collections.abc.Sequence[int] = 1,
+    padding: int | collections.abc.Sequence[int] = 0,
+    dilation: int | collections.abc.Sequence[int] = 1,
+    groups: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> dict[str, str]:
+    """
+    The algorithms that conv2d takes for operands of these shapes, as in 'direct' or 'winograd4', by pass: 'forward', 'input_grad', 'weight_grad'.
+    """
+
 def conv2d_fused(
     input: Tensor,
     weight: Tensor,
@@ -915,6 +929,11 @@ def max_pool2d(
     Largest element of each window of input (N, C, H, W), stored channels-last.
 
     ``stride`` defaults to the kernel. NaN propagates, ties go to the first element, the padding is minus infinity. Raises ShapeError if padding > kernel / 2.
+    """
+
+def measure_peak(peak: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> builtins.float:
+    """
+    What the CPU's threads reach together: float operations per second in registers ('multiply_add', which counts as two), bytes per second of memory that is only read ('read') or of a = b + s * c ('triad').
     """
 
 def memory_stats(device: Device | str = "cpu") -> dict[str, int]:

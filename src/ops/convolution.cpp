@@ -169,6 +169,11 @@ void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, c
       {g, x.dtype(), plan, x.data(), grad_y.data(), grad_weight.data(), workspace.data()});
 }
 
+const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor& x,
+                           ConvPass pass) {
+  return plan_of(op, covers_input(g) ? flattened(g) : g, x, pass).name;
+}
+
 Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
   const Tensor grad = empty({c}, options_of(grad_y));
   const int64_t rows = grad_y.numel() / c;
