@@ -64,7 +64,7 @@ void random(const RandomArgs& a, Stream stream) {
   if (a.n == 0) return;
   const uint64_t last = a.offset + static_cast<uint64_t>(a.n) - 1;
   const int64_t blocks = static_cast<int64_t>(last / 4 - a.offset / 4) + 1;
-  with_float_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     T* y = static_cast<T*>(a.y);
     if (a.distribution == Distribution::kUniform) {
