@@ -34,8 +34,8 @@ __device__ void for_each_neighbour(int64_t i, int64_t c, int64_t before, int64_t
 }
 
 template <class T>
-__global__ void response_norm_kernel(const T* x, T* y, T* scale, int64_t n, Row<Compute<T>> row,
-                                     Compute<T> k) {
+__global__ void response_norm_kernel(const T* x, T* y, Compute<T>* scale, int64_t n,
+                                     Row<Compute<T>> row, Compute<T> k) {
   using C = Compute<T>;
   for_each_item<1>(n, [&](int64_t i) {
     C sum = 0;
@@ -44,7 +44,7 @@ __global__ void response_norm_kernel(const T* x, T* y, T* scale, int64_t n, Row<
       sum += v * v;
     });
     const C s = k + row.ratio * sum;
-    scale[i] = convert<T>(s);
+    scale[i] = s;
     y[i] = convert<T>(convert<C>(x[i]) * inverse_power(s, row.beta));
   });
 }
@@ -52,16 +52,16 @@ __global__ void response_norm_kernel(const T* x, T* y, T* scale, int64_t n, Row<
 /// grad_x[i] = grad_y[i] s[i]^-beta - 2 ratio beta x[i] * sum of grad_y[j] x[j] s[j]^(-beta-1) over
 /// the channels j whose window holds i: the mirrored window.
 template <class T>
-__global__ void response_norm_backward_kernel(const T* grad_y, const T* x, const T* scale,
+__global__ void response_norm_backward_kernel(const T* grad_y, const T* x, const Compute<T>* scale,
                                               T* grad_x, int64_t n, Row<Compute<T>> row) {
   using C = Compute<T>;
   for_each_item<1>(n, [&](int64_t i) {
     C sum = 0;
     for_each_neighbour(i, row.c, row.after, row.before, [&](int64_t j) {
-      const C s = convert<C>(scale[j]);
+      const C s = scale[j];
       sum += convert<C>(grad_y[j]) * convert<C>(x[j]) * inverse_power(s, row.beta) / s;
     });
-    const C own = convert<C>(grad_y[i]) * inverse_power(convert<C>(scale[i]), row.beta);
+    const C own = convert<C>(grad_y[i]) * inverse_power(scale[i], row.beta);
     grad_x[i] = convert<T>(own - 2 * row.ratio * row.beta * convert<C>(x[i]) * sum);
   });
 }
@@ -82,8 +82,9 @@ void local_response_norm(const LocalResponseNormArgs& a, Stream stream) {
   with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     launch_items<1>("local_response_norm", response_norm_kernel<T>, n, stream,
-                    static_cast<const T*>(a.x), static_cast<T*>(a.y), static_cast<T*>(a.scale), n,
-                    row_of<Compute<T>>(a), static_cast<Compute<T>>(a.k));
+                    static_cast<const T*>(a.x), static_cast<T*>(a.y),
+                    static_cast<Compute<T>*>(a.scale), n, row_of<Compute<T>>(a),
+                    static_cast<Compute<T>>(a.k));
   });
 }
 
@@ -93,7 +94,7 @@ void local_response_norm_backward(const LocalResponseNormBackwardArgs& a, Stream
     using T = typename decltype(type)::type;
     launch_items<1>("local_response_norm", response_norm_backward_kernel<T>, n, stream,
                     static_cast<const T*>(a.grad_y), static_cast<const T*>(a.x),
-                    static_cast<const T*>(a.scale), static_cast<T*>(a.grad_x), n,
+                    static_cast<const Compute<T>*>(a.scale), static_cast<T*>(a.grad_x), n,
                     row_of<Compute<T>>(a));
   });
 }

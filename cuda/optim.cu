@@ -44,17 +44,23 @@ __device__ inline bool has_vectors(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
 
+/// `scalars` are those of SgdArgs.
 template <class T>
 struct Sgd {
-  T lr, momentum, keep, weight_decay;  // keep is 1 - dampening
+  static constexpr int kScalars = 4;
   bool nesterov;
+  T lr, momentum, keep, weight_decay;  // keep is 1 - dampening
 
-  __device__ bool uses_m() const { return momentum != 0; }
-  __device__ bool uses_v() const { return false; }
-  __device__ void update(T& p, T g, T& m, T&, bool first) const {
+  __host__ __device__ void set(const double* scalars) {
+    lr = static_cast<T>(scalars[0]);
+    momentum = static_cast<T>(scalars[1]);
+    keep = static_cast<T>(1 - scalars[2]);
+    weight_decay = static_cast<T>(scalars[3]);
+  }
+  __device__ void update(T& p, T g, T& m, T&, bool has_momentum, bool first) const {
     const T grad = g + weight_decay * p;
     T velocity = grad;
-    if (momentum != 0) {
+    if (has_momentum) {
       if (!first) velocity = momentum * m + keep * grad;
       m = velocity;
       if (nesterov) velocity = grad + momentum * velocity;
@@ -63,15 +69,27 @@ struct Sgd {
   }
 };
 
-/// See AdamStep in src/cpu/isa/rows.h.
+/// See AdamStep in src/cpu/isa/rows.h. `scalars` are those of AdamArgs.
 template <class T>
 struct Adam {
+  static constexpr int kScalars = 7;
+  bool decoupled;
   T lr, beta1, beta2, rest1, rest2;
   T eps, root_correction, decay, weight_decay;
 
-  __device__ bool uses_m() const { return true; }
-  __device__ bool uses_v() const { return true; }
-  __device__ void update(T& p, T g, T& m, T& v, bool) const {
+  __host__ __device__ void set(const double* scalars) {
+    const double rate = scalars[0], added_decay = decoupled ? 0 : scalars[4];
+    lr = static_cast<T>(rate / scalars[5]);
+    beta1 = static_cast<T>(scalars[1]);
+    beta2 = static_cast<T>(scalars[2]);
+    rest1 = static_cast<T>(1 - scalars[1]);
+    rest2 = static_cast<T>(1 - scalars[2]);
+    eps = static_cast<T>(scalars[3]);
+    root_correction = static_cast<T>(sqrt(scalars[6]));
+    decay = static_cast<T>(1 - rate * (scalars[4] - added_decay));
+    weight_decay = static_cast<T>(added_decay);
+  }
+  __device__ void update(T& p, T g, T& m, T& v, bool, bool) const {
     const T grad = g + weight_decay * p;
     m = beta1 * m + rest1 * grad;
     v = beta2 * v + rest2 * grad * grad;
@@ -79,16 +97,27 @@ struct Adam {
   }
 };
 
+/// With `scalars`, one thread of each block computes the step from them: they are doubles, which
+/// are slow on most GPUs.
 template <class T, class Step>
-__global__ void step_kernel(TensorList<T> list, Step step) {
+__global__ void step_kernel(TensorList<T> list, Step given, const double* scalars) {
   constexpr int kWidth = kLanes<T>;
+  __shared__ Step shared;
+  Step step = given;
+  if (scalars != nullptr) {
+    if (threadIdx.x == 0) {
+      step.set(scalars);
+      shared = step;
+    }
+    __syncthreads();
+    step = shared;
+  }
   const int t = tensor_of(list, blockIdx.x);
   const int64_t n = list.n[t];
-  const bool first = list.first[t], uses_m = step.uses_m(), uses_v = step.uses_v();
+  const bool first = list.first[t];
   T *const p = list.p[t], *const m = list.m[t], *const v = list.v[t];
   const T* const g = list.g[t];
-  const bool aligned = has_vectors(p) && has_vectors(g) && (!uses_m || has_vectors(m)) &&
-                       (!uses_v || has_vectors(v));
+  const bool aligned = has_vectors(p) && has_vectors(g) && has_vectors(m) && has_vectors(v);
   const int64_t begin = (blockIdx.x - list.first_block[t]) * kChunk<T> + threadIdx.x * kWidth;
 #pragma unroll
   for (int k = 0; k < kVectors; ++k) {
@@ -98,24 +127,32 @@ __global__ void step_kernel(TensorList<T> list, Step step) {
     auto weight = load_part<kWidth>(p + i, count, whole);
     const auto grad = load_part<kWidth>(g + i, count, whole);
     Vector<T, kWidth> mean = {}, square = {};
-    if (uses_m && !first) mean = load_part<kWidth>(m + i, count, whole);
-    if (uses_v && !first) square = load_part<kWidth>(v + i, count, whole);
+    if (m != nullptr && !first) mean = load_part<kWidth>(m + i, count, whole);
+    if (v != nullptr && !first) square = load_part<kWidth>(v + i, count, whole);
 #pragma unroll
     for (int lane = 0; lane < kWidth; ++lane) {
-      step.update(weight.lane[lane], grad.lane[lane], mean.lane[lane], square.lane[lane], first);
+      step.update(weight.lane[lane], grad.lane[lane], mean.lane[lane], square.lane[lane],
+                  m != nullptr, first);
     }
     store_part(p + i, weight, count, whole);
-    if (uses_m) store_part(m + i, mean, count, whole);
-    if (uses_v) store_part(v + i, square, count, whole);
+    if (m != nullptr) store_part(m + i, mean, count, whole);
+    if (v != nullptr) store_part(v + i, square, count, whole);
   }
 }
 
 // --- Launchers ----------------------------------------------------------------------------------
 
+/// m and v of tensors that a step does not use are null.
+struct Buffers {
+  bool m, v;
+};
+
 template <class T, class Step>
-void launch_steps(const char* name, const OptimizerTensor* tensors, int64_t count, const Step& step,
+void launch_steps(const char* name, const OptimizerTensor* tensors, int64_t count, Step step,
+                  const double (&values)[Step::kScalars], const double* scalars, Buffers buffers,
                   Stream stream) {
-  static_assert(sizeof(TensorList<T>) + sizeof(Step) <= 4096);
+  static_assert(sizeof(TensorList<T>) + sizeof(Step) + sizeof(scalars) <= 4096);
+  step.set(values);
   for (int64_t begin = 0; begin < count; begin += kTensors) {
     TensorList<T> list = {};
     list.count = static_cast<int>(std::min<int64_t>(kTensors, count - begin));
@@ -123,15 +160,15 @@ void launch_steps(const char* name, const OptimizerTensor* tensors, int64_t coun
       const OptimizerTensor& tensor = tensors[begin + t];
       list.p[t] = static_cast<T*>(tensor.p);
       list.g[t] = static_cast<const T*>(tensor.g);
-      list.m[t] = static_cast<T*>(tensor.m);
-      list.v[t] = static_cast<T*>(tensor.v);
+      list.m[t] = buffers.m ? static_cast<T*>(tensor.m) : nullptr;
+      list.v[t] = buffers.v ? static_cast<T*>(tensor.v) : nullptr;
       list.n[t] = tensor.n;
       list.first[t] = tensor.first;
       list.first_block[t + 1] =
           list.first_block[t] + static_cast<uint32_t>(ceil_div(tensor.n, kChunk<T>));
     }
     launch_blocks(name, step_kernel<T, Step>, list.first_block[list.count], dim3(kThreads), stream,
-                  list, step);
+                  list, step, scalars);
   }
 }
 
@@ -141,27 +178,22 @@ void sgd(const SgdArgs& a, Stream stream) {
   const SGDOptions& o = a.options;
   with_float_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const Sgd<T> step{static_cast<T>(o.lr), static_cast<T>(o.momentum),
-                      static_cast<T>(1 - o.dampening), static_cast<T>(o.weight_decay), o.nesterov};
-    launch_steps<T>("sgd", a.tensors, a.count, step, stream);
+    Sgd<T> step = {};
+    step.nesterov = o.nesterov;
+    launch_steps<T>("sgd", a.tensors, a.count, step,
+                    {o.lr, o.momentum, o.dampening, o.weight_decay}, a.scalars,
+                    {.m = o.momentum != 0, .v = false}, stream);
   });
 }
 
 void adam(const AdamArgs& a, Stream stream) {
   const AdamOptions& o = a.options;
-  const double decoupled = o.decoupled ? o.weight_decay : 0;
   with_float_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const Adam<T> step{static_cast<T>(o.lr / a.bias_correction1),
-                       static_cast<T>(o.beta1),
-                       static_cast<T>(o.beta2),
-                       static_cast<T>(1 - o.beta1),
-                       static_cast<T>(1 - o.beta2),
-                       static_cast<T>(o.eps),
-                       static_cast<T>(std::sqrt(a.bias_correction2)),
-                       static_cast<T>(1 - o.lr * decoupled),
-                       static_cast<T>(o.weight_decay - decoupled)};
-    launch_steps<T>("adam", a.tensors, a.count, step, stream);
+    launch_steps<T>(
+        "adam", a.tensors, a.count, Adam<T>{.decoupled = o.decoupled},
+        {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, a.bias_correction1, a.bias_correction2},
+        a.scalars, {.m = true, .v = true}, stream);
   });
 }
 

@@ -174,7 +174,7 @@ Plane<Index> make_plane(const Pool2dGeometry& g, const Averaging& averaging, int
 }
 
 /// Whether offsets fit, and the ends of windows, which lie within twice the padded input.
-bool fits_int32(const Pool2dGeometry& g) {
+bool indices_fit(const Pool2dGeometry& g) {
   constexpr int64_t kSmall = int64_t{1} << 29;
   return fits_int32(g.n * g.h * g.w * g.c) && fits_int32(g.n * g.oh * g.ow * g.c) &&
          std::max({g.h + 2 * g.pad_h, g.w + 2 * g.pad_w, g.stride_h, g.stride_w}) < kSmall;
@@ -189,7 +189,7 @@ void with_plane(const Pool2dGeometry& g, DType dtype, const Averaging& averaging
     with_width<typename decltype(type)::type>(
         g.c,
         [&](auto width) {
-          with_index(fits_int32(g), [&](auto index) {
+          with_index(indices_fit(g), [&](auto index) {
             body(type, width, make_plane<decltype(index)>(g, averaging, width(), pixels));
           });
         },

@@ -1,9 +1,8 @@
 // Memory that a kernel's launcher needs between two kernels.
 #pragma once
 
-#include <cstddef>
-
-#include "striate/types.h"
+#include "check.h"
+#include "runtime.h"
 
 namespace striate::cuda {
 
@@ -11,8 +10,13 @@ namespace striate::cuda {
 /// launcher has queued may use it after the launcher has returned. Throws OutOfMemoryError.
 class Scratch {
  public:
-  Scratch(const char* op, size_t bytes);
-  ~Scratch();
+  Scratch(const char* op, size_t bytes) : bytes_(bytes) {
+    check(cudaGetDevice(&device_.index), op);
+    data_ = allocate(bytes, device_);
+    require<OutOfMemoryError>(data_ != nullptr, op, ": ", device_, " has no room for ", bytes,
+                              " bytes of scratch memory");
+  }
+  ~Scratch() { deallocate(data_, bytes_, device_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
@@ -22,9 +26,9 @@ class Scratch {
   }
 
  private:
-  void* data_;
+  Device device_ = {DeviceType::kCUDA, 0};
   size_t bytes_;
-  Device device_;
+  void* data_;
 };
 
 }  // namespace striate::cuda
