@@ -190,8 +190,10 @@ void adam(const AdamArgs& a, Stream stream) {
   const AdamOptions& o = a.options;
   with_float_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    Adam<T> step = {};
+    step.decoupled = o.decoupled;
     launch_steps<T>(
-        "adam", a.tensors, a.count, Adam<T>{.decoupled = o.decoupled},
+        "adam", a.tensors, a.count, step,
         {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, a.bias_correction1, a.bias_correction2},
         a.scalars, {.m = true, .v = true}, stream);
   });
