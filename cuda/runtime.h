@@ -27,6 +27,9 @@ void synchronize(Device device);
 void* allocate(size_t bytes, Device device);
 /// Keeps the block for later. Reuse is safe at once: all work of a device is in one stream's order.
 void deallocate(void* data, size_t bytes, Device device);
+/// The same for memory between two kernels of one call; in a capture it is the graph's.
+void* allocate_scratch(size_t bytes, Device device);
+void deallocate_scratch(void* data, size_t bytes, Device device);
 void empty_cache(Device device);
 MemoryStats memory_stats(Device device);
 
