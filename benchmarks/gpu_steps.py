@@ -62,6 +62,7 @@ def references(options: Options) -> Any:
     """Convolution's three passes against float64 on the CPU, and integers, which must be exact."""
     import striate as st
 
+    st.config.winograd = False  # for rehearsals on the CPU
     rng, failures, worst = np.random.default_rng(0), [], 0.0
     for shape, arithmetic, exact in itertools.product(SHAPES, GATES, (False, True)):
         x, weight = (_operand(rng, size, exact) for size in _operand_sizes(shape))
@@ -218,7 +219,7 @@ def lenet5(options: Options) -> Any:
 
 
 def milliseconds(call: Callable[[], Any], wait: Callable[[], Any], quick: bool) -> dict[str, Any]:
-    """The median over samples of several calls each, after a warm-up; `wait` waits for the device."""
+    """The median over samples of several calls each, after a warm-up; `wait` is for the device."""
     for _ in range(3):
         call()
     wait()

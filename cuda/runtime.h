@@ -14,6 +14,8 @@ namespace striate::cuda {
 int device_count();
 /// Why device_count() is 0; empty otherwise.
 std::string unavailable_reason();
+/// Name, compute capability, memory and driver of a device; also of one that is too old to use.
+std::string describe(Device device);
 /// False in a child forked after CUDA was initialised: there no CUDA call may be made.
 bool usable();
 /// Makes `device` the calling thread's own and returns the stream that all its work runs on, which
