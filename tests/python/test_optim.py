@@ -46,14 +46,14 @@ def set_grads(params, arrays, tensor):
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 2e-6), (np.float64, 1e-13)])
 @pytest.mark.parametrize(("name", "options"), ROWS, ids=lambda v: str(v))
-def test_trajectory(name, options, dtype, rtol):
+def test_trajectory(name, options, dtype, rtol, device):
     torch = pytest.importorskip("torch", reason="torch is the oracle of this test")
-    ours = [st.tensor(a, requires_grad=True) for a in values(0, dtype)]
+    ours = [st.tensor(a, requires_grad=True, device=device) for a in values(0, dtype)]
     theirs = [torch.tensor(a.astype(np.float64), requires_grad=True) for a in values(0, dtype)]
     a, b = getattr(optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
     for step in range(STEPS):
         grads = values(step + 1, dtype)
-        set_grads(ours, grads, st.tensor)
+        set_grads(ours, grads, lambda a: st.tensor(a, device=device))
         set_grads(theirs, [g.astype(np.float64) for g in grads], torch.tensor)
         if step == 3:  # a parameter without a gradient is skipped, its state kept
             ours[1].grad = theirs[1].grad = None
@@ -62,7 +62,7 @@ def test_trajectory(name, options, dtype, rtol):
         a.step(), b.step()
         for got, expected in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(
-                got.detach().numpy(), expected.detach().numpy(), rtol=rtol, atol=rtol
+                got.detach().cpu().numpy(), expected.detach().numpy(), rtol=rtol, atol=rtol
             )
 
 
