@@ -17,6 +17,12 @@ constexpr KernelTable kKernels = {
     .unary_backward = cuda::unary_backward,
     .binary = cuda::binary,
     .axpby = cuda::axpby,
+
+    .conv2d_plan = cuda::conv2d_plan,
+    .conv2d_pack = cuda::conv2d_pack,
+    .conv2d = cuda::conv2d,
+    .conv2d_input_grad = cuda::conv2d_input_grad,
+    .conv2d_weight_grad = cuda::conv2d_weight_grad,
 };
 
 constexpr Backend kBackend = {
