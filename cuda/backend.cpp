@@ -18,11 +18,37 @@ constexpr KernelTable kKernels = {
     .binary = cuda::binary,
     .axpby = cuda::axpby,
 
+    .sum = cuda::sum,
+    .max = cuda::max,
+    .max_backward = cuda::max_backward,
+    .index_select = cuda::index_select,
+    .index_select_backward = cuda::index_select_backward,
+    .find_out_of_range = cuda::find_out_of_range,
+
     .conv2d_plan = cuda::conv2d_plan,
     .conv2d_pack = cuda::conv2d_pack,
     .conv2d = cuda::conv2d,
     .conv2d_input_grad = cuda::conv2d_input_grad,
     .conv2d_weight_grad = cuda::conv2d_weight_grad,
+
+    .max_pool2d = cuda::max_pool2d,
+    .max_pool2d_backward = cuda::max_pool2d_backward,
+    .avg_pool2d = cuda::avg_pool2d,
+    .avg_pool2d_backward = cuda::avg_pool2d_backward,
+
+    .batch_norm = cuda::batch_norm,
+    .batch_norm_backward = cuda::batch_norm_backward,
+    .local_response_norm = cuda::local_response_norm,
+    .local_response_norm_backward = cuda::local_response_norm_backward,
+    .dropout = cuda::dropout,
+
+    .softmax = cuda::softmax,
+    .softmax_backward = cuda::softmax_backward,
+    .nll_loss = cuda::nll_loss,
+    .nll_loss_backward = cuda::nll_loss_backward,
+
+    .sgd = cuda::sgd,
+    .adam = cuda::adam,
 };
 
 constexpr Backend kBackend = {

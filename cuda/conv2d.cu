@@ -78,18 +78,6 @@ __global__ void finish_kernel(Epilogue<T> epilogue, int32_t splits, FastDivisor 
 
 // --- Launchers ----------------------------------------------------------------------------------
 
-template <class Body>
-void with_conv_type(DType dtype, const Body& body) {
-  switch (dtype) {
-    case DType::kFloat64:
-      return body(Type<double>{});
-    case DType::kBFloat16:
-      return body(Type<__nv_bfloat16>{});
-    default:
-      return body(Type<float>{});
-  }
-}
-
 /// `x` [rows][channels of the layout], padded into `copy` if the layout asks for it.
 template <class T>
 const T* padded(const T* x, int64_t rows, const ChannelLayout& layout, void* copy, Stream stream) {
@@ -199,7 +187,7 @@ void conv2d_pack(const Conv2dPackArgs& a, Stream stream) {
   s.backward = a.pass == ConvPass::kInputGrad;
   s.direct = direct;
   const int64_t items = s.groups * s.filters * s.kh * s.kw * s.padded;
-  with_conv_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     launch_items("conv2d", pack_kernel<T>, items, stream, s, static_cast<const T*>(a.weight),
                  static_cast<T*>(a.packed), items);
@@ -207,7 +195,7 @@ void conv2d_pack(const Conv2dPackArgs& a, Stream stream) {
 }
 
 void conv2d(const Conv2dArgs& a, Stream stream) {
-  with_conv_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const Epilogue<T> epilogue{.bias = static_cast<const Sum<T>*>(a.bias),
                                .residual = static_cast<const T*>(a.residual),
@@ -219,7 +207,7 @@ void conv2d(const Conv2dArgs& a, Stream stream) {
 }
 
 void conv2d_input_grad(const Conv2dInputGradArgs& a, Stream stream) {
-  with_conv_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const Epilogue<T> epilogue{.bias = static_cast<const Sum<T>*>(a.bias),
                                .y = static_cast<T*>(a.grad_x)};
@@ -229,7 +217,7 @@ void conv2d_input_grad(const Conv2dInputGradArgs& a, Stream stream) {
 }
 
 void conv2d_weight_grad(const Conv2dWeightGradArgs& a, Stream stream) {
-  with_conv_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     weight_grad<T>(a, stream);
   });

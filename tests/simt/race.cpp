@@ -46,6 +46,7 @@ Range ignored[2], dynamic_range;
 int ignored_count = 0;
 uint64_t block = 0, first_block_of_grid = 0, barriers = 0;
 int thread = -1;
+bool instrumented = false;  // or else only atomics would be seen
 uint32_t clocks[1024][32];  // what each thread knows of its warp's lanes
 
 bool is_shared(uintptr_t address) {
@@ -56,7 +57,7 @@ bool is_shared(uintptr_t address) {
 /// Whether the access happened at all: not before this grid or, in shared memory, before this
 /// block.
 bool is_present(const Access& a, bool shared) {
-  return a.block >= (shared ? block : first_block_of_grid) && a.block != 0;
+  return a.block >= (shared ? block : first_block_of_grid);
 }
 
 bool happened_before(const Access& a) {
@@ -114,7 +115,7 @@ void access(const void* pointer, size_t bytes, bool write, bool atomic, const vo
   for (uintptr_t a = address; a < address + bytes; ++a) {
     Byte& byte = byte_at(a);
     const bool written = is_present(byte.write, shared);
-    if (!write && shared && !written) {
+    if ((!write || atomic) && shared && !written) {
       report("uninitialised: a read of shared memory that this block has not written", now, write,
              nullptr, false);
     }
@@ -181,7 +182,7 @@ void note_syncwarp(unsigned mask) {
 }
 
 void note_atomic(const void* address, size_t bytes, const void* caller) {
-  race::access(address, bytes, true, true, caller);
+  if (race::instrumented) race::access(address, bytes, true, true, caller);
 }
 
 }  // namespace simt
@@ -218,7 +219,7 @@ void __tsan_read_range(const void* p, size_t bytes) {
 void __tsan_write_range(const void* p, size_t bytes) {
   simt::race::access(p, bytes, true, false, __builtin_return_address(0));
 }
-void __tsan_init() {}
+void __tsan_init() { simt::race::instrumented = true; }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}

@@ -129,16 +129,21 @@ void make_ready(int thread) {
   ready_lanes[thread / 32] |= 1u << thread % 32;
 }
 
+bool same_place(const Site& a, const Site& b) {
+  return a.line() == b.line() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
 void end_barrier_if_complete() {
   if (at_barrier == 0 || at_barrier < alive) return;
   at_barrier = 0;
-  Site first;
+  const Site* first = nullptr;
   for (int t = 0; t < threads; ++t) {
     if (fibers[t].state != State::kBarrier) continue;
-    const Site site = fibers[t].site;
-    if (first.file == nullptr) first = site;
-    if (site.line != first.line || std::strcmp(site.file, first.file) != 0) {
-      std::fprintf(stderr, "simt: other threads wait at %s:%d\n", first.file, first.line);
+    const Site& site = fibers[t].site;
+    if (first == nullptr) first = &site;
+    if (!same_place(site, *first)) {
+      std::fprintf(stderr, "simt: other threads wait at %s:%u\n", first->file_name(),
+                   first->line());
       fail(site, "divergence: the threads of a block wait at different barriers");
     }
     make_ready(t);
@@ -182,8 +187,9 @@ void print_waiting() {
     if (fiber.state == State::kEnded) continue;
     const bool barrier = fiber.state == State::kBarrier;
     const Site site = barrier ? fiber.site : fiber.request->site;
-    std::fprintf(stderr, "simt:   thread %d waits in %s, %s:%d\n", t,
-                 barrier ? "__syncthreads" : fiber.request->operation, site.file, site.line);
+    std::fprintf(stderr, "simt:   thread %d waits in %s, %s:%u\n", t,
+                 barrier ? "__syncthreads" : fiber.request->operation, site.file_name(),
+                 site.line());
   }
 }
 
@@ -229,7 +235,7 @@ void fail(Site site, const char* message) {
   const uint3 b = context.block, t = context.thread;
   std::fprintf(stderr, "simt: %s\nsimt: in kernel '%s', block (%u, %u, %u), thread (%u, %u, %u)",
                message, kernel_name, b.x, b.y, b.z, t.x, t.y, t.z);
-  if (site.file != nullptr) std::fprintf(stderr, ", at %s:%d", site.file, site.line);
+  if (site.line() != 0) std::fprintf(stderr, ", at %s:%u", site.file_name(), site.line());
   std::fputc('\n', stderr);
   std::_Exit(1);  // the other fibers' stacks cannot be unwound
 }
@@ -298,11 +304,11 @@ bool arrive(Request& request) {
     complete &= fibers[other].state == State::kWarp;
     if (fibers[other].state != State::kWarp) continue;
     const Request& theirs = *fibers[other].request;
-    const bool same = theirs.mask == request.mask && theirs.site.line == request.site.line &&
+    const bool same = theirs.mask == request.mask && same_place(theirs.site, request.site) &&
                       std::strcmp(theirs.operation, request.operation) == 0;
     if (!same) {
-      std::fprintf(stderr, "simt: thread %d waits in %s, mask %08x, %s:%d\n", other,
-                   theirs.operation, theirs.mask, theirs.site.file, theirs.site.line);
+      std::fprintf(stderr, "simt: thread %d waits in %s, mask %08x, %s:%u\n", other,
+                   theirs.operation, theirs.mask, theirs.site.file_name(), theirs.site.line());
       fail(request.site, "divergence: lanes of the mask are in different operations");
     }
   }

@@ -9,8 +9,6 @@
 #define __launch_bounds__(...)
 #undef __grid_constant__
 #define __grid_constant__
-#undef __noinline__
-#define __noinline__ __attribute__((noinline))
 
 #include <math.h>
 
@@ -19,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <source_location>
 #include <type_traits>
 
 // --- The harness --------------------------------------------------------------------------------
@@ -26,12 +25,7 @@
 namespace simt {
 
 /// Where a kernel called a primitive: the default of every primitive's last parameter.
-struct Site {
-  const char* file = nullptr;
-  int line = 0;
-};
-#define SIMT_HERE \
-  ::simt::Site { __builtin_FILE(), __builtin_LINE() }
+using Site = std::source_location;
 
 /// Of the running CUDA thread.
 struct Context {
@@ -108,9 +102,9 @@ inline constexpr int warpSize = 32;
 
 // --- Synchronisation ----------------------------------------------------------------------------
 
-inline void __syncthreads(simt::Site site = SIMT_HERE) { simt::barrier(site); }
+inline void __syncthreads(simt::Site site = simt::Site::current()) { simt::barrier(site); }
 
-inline void __syncwarp(unsigned mask = ~0u, simt::Site site = SIMT_HERE) {
+inline void __syncwarp(unsigned mask = ~0u, simt::Site site = simt::Site::current()) {
   simt::warp_operation<int>("__syncwarp", mask, 0, site, [&](int to, const auto&) {
     if (to == std::countr_zero(mask)) simt::note_syncwarp(mask);
     return 0;
@@ -136,7 +130,8 @@ T shuffle(const char* name, unsigned mask, T value, int width, Site site, const 
 }  // namespace simt
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int from, int width = 32, simt::Site site = SIMT_HERE) {
+T __shfl_sync(unsigned mask, T value, int from, int width = 32,
+              simt::Site site = simt::Site::current()) {
   // The source is each lane's own choice, so it travels with the value.
   struct Choice {
     T value;
@@ -150,23 +145,25 @@ T __shfl_sync(unsigned mask, T value, int from, int width = 32, simt::Site site 
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
-                 simt::Site site = SIMT_HERE) {
+                 simt::Site site = simt::Site::current()) {
   return simt::shuffle("__shfl_up_sync", mask, value, width, site,
                        [=](int at) { return at - static_cast<int>(delta); });
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
-                   simt::Site site = SIMT_HERE) {
+                   simt::Site site = simt::Site::current()) {
   return simt::shuffle("__shfl_down_sync", mask, value, width, site,
                        [=](int at) { return at + static_cast<int>(delta); });
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, simt::Site site = SIMT_HERE) {
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
+                  simt::Site site = simt::Site::current()) {
   return simt::shuffle("__shfl_xor_sync", mask, value, width, site,
                        [=](int at) { return at ^ bits; });
 }
 
-inline unsigned __ballot_sync(unsigned mask, int predicate, simt::Site site = SIMT_HERE) {
+inline unsigned __ballot_sync(unsigned mask, int predicate,
+                              simt::Site site = simt::Site::current()) {
   return simt::warp_operation<unsigned>("__ballot_sync", mask, predicate, site,
                                         [&](int, const auto& in_of) {
                                           unsigned ballot = 0;
@@ -177,10 +174,10 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, simt::Site site = SI
                                           return ballot;
                                         });
 }
-inline int __any_sync(unsigned mask, int predicate, simt::Site site = SIMT_HERE) {
+inline int __any_sync(unsigned mask, int predicate, simt::Site site = simt::Site::current()) {
   return __ballot_sync(mask, predicate, site) != 0;
 }
-inline int __all_sync(unsigned mask, int predicate, simt::Site site = SIMT_HERE) {
+inline int __all_sync(unsigned mask, int predicate, simt::Site site = simt::Site::current()) {
   return __ballot_sync(mask, predicate, site) == mask;
 }
 
@@ -201,7 +198,7 @@ T reduce(const char* name, unsigned mask, T value, Site site, const Join& join) 
 
 #define SIMT_REDUCE(name, expression)                                                        \
   template <class T>                                                                         \
-  T name(unsigned mask, T value, simt::Site site = SIMT_HERE) {                              \
+  T name(unsigned mask, T value, simt::Site site = simt::Site::current()) {                  \
     static_assert(std::is_integral_v<T> && sizeof(T) == 4);                                  \
     return simt::reduce(#name, mask, value, site, [](T a, T b) -> T { return expression; }); \
   }

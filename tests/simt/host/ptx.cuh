@@ -16,16 +16,19 @@ void cp_async(void* shared, const void* global, bool valid, simt::Site site) {
   };
   if (misaligned(shared) || misaligned(global))
     simt::fail(site, "cp.async of a misaligned address");
-  __builtin_memset(shared, 0xFF, kBytes);
+  for (int word = 0; word < kBytes / 4; ++word) static_cast<uint32_t*>(shared)[word] = ~0u;
   simt::begin_copy({shared, valid ? global : nullptr, kBytes});
 }
-inline void cp_async16(void* shared, const void* global, bool valid, simt::Site site = SIMT_HERE) {
+inline void cp_async16(void* shared, const void* global, bool valid,
+                       simt::Site site = simt::Site::current()) {
   cp_async<16>(shared, global, valid, site);
 }
-inline void cp_async8(void* shared, const void* global, bool valid, simt::Site site = SIMT_HERE) {
+inline void cp_async8(void* shared, const void* global, bool valid,
+                      simt::Site site = simt::Site::current()) {
   cp_async<8>(shared, global, valid, site);
 }
-inline void cp_async4(void* shared, const void* global, bool valid, simt::Site site = SIMT_HERE) {
+inline void cp_async4(void* shared, const void* global, bool valid,
+                      simt::Site site = simt::Site::current()) {
   cp_async<4>(shared, global, valid, site);
 }
 inline void cp_async_commit_group() { simt::commit_copies(); }
@@ -71,16 +74,20 @@ void ldmatrix(uint32_t (&r)[kMatrices], const void* shared, simt::Site site) {
       });
   for (int m = 0; m < kMatrices; ++m) r[m] = words[m];
 }
-inline void ldmatrix_x4(uint32_t (&r)[4], const void* shared, simt::Site site = SIMT_HERE) {
+inline void ldmatrix_x4(uint32_t (&r)[4], const void* shared,
+                        simt::Site site = simt::Site::current()) {
   ldmatrix<4, false>(r, shared, site);
 }
-inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared, simt::Site site = SIMT_HERE) {
+inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared,
+                              simt::Site site = simt::Site::current()) {
   ldmatrix<4, true>(r, shared, site);
 }
-inline void ldmatrix_x2(uint32_t (&r)[2], const void* shared, simt::Site site = SIMT_HERE) {
+inline void ldmatrix_x2(uint32_t (&r)[2], const void* shared,
+                        simt::Site site = simt::Site::current()) {
   ldmatrix<2, false>(r, shared, site);
 }
-inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared, simt::Site site = SIMT_HERE) {
+inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared,
+                              simt::Site site = simt::Site::current()) {
   ldmatrix<2, true>(r, shared, site);
 }
 
@@ -114,11 +121,11 @@ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], simt::Si
   for (int i = 0; i < 4; ++i) d[i] += sums[i];
 }
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                     simt::Site site = SIMT_HERE) {
+                     simt::Site site = simt::Site::current()) {
   mma<2>(d, a, b, site);
 }
 inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                     simt::Site site = SIMT_HERE) {
+                     simt::Site site = simt::Site::current()) {
   mma<1>(d, a, b, site);
 }
 inline uint32_t to_tf32(float value) {
