@@ -21,6 +21,11 @@ const char* cpu_isa();
 bool winograd_enabled();
 void set_winograd_enabled(bool enabled);
 
+/// Whether float32 convolutions and matrix products on CUDA may round their operands to TF32 for
+/// the tensor cores (default: no). Relative L2 error 1e-3 at most, against 1e-6.
+bool allow_tf32();
+void set_allow_tf32(bool allowed);
+
 /// Devices of a kind that can be used now.
 int device_count(DeviceType type);
 /// Why device_count is 0; empty when it is not.
