@@ -4,8 +4,8 @@
 
 Every architecture must be there, with the same kernels and under its own name (sm_90a is not
 sm_90); no kernel may touch local memory, where registers spill and arrays without a fixed index go;
-kernels named after mma must use tensor cores and asynchronous copies. The disassembler comes from
-the packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm, or from a CUDA toolkit.
+kernels with mma in their names must use tensor cores and asynchronous copies. The disassembler comes
+from the packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm, or from a CUDA toolkit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_120")
 PTX = "sm_120"
-TENSOR_CORE_KERNEL = re.compile(r"mma\w*_kernel")
+TENSOR_CORE_KERNEL = re.compile(r"(?<![a-z])[Mm]ma")  # mma_kernel, a template over Bf16Mma
 REQUIRED = {"HMMA": "tensor cores", "LDGSTS": "asynchronous copies"}
 
 # Counts of opcodes by architecture and kernel.
