@@ -3,9 +3,9 @@
     python scripts/check_sass.py python/striate/lib/libstriate.so
 
 Every architecture must be there, with the same kernels and under its own name (sm_90a is not
-sm_90); no kernel may touch local memory, where registers spill and arrays without a fixed index go;
-kernels with mma in their names must use tensor cores and asynchronous copies. The disassembler comes
-from the packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm, or from a CUDA toolkit.
+sm_90). No kernel may touch local memory, where registers spill and arrays without a fixed index go.
+Kernels with mma in their names must use tensor cores and asynchronous copies. The disassembler is
+that of nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm on PyPI, or of a CUDA toolkit.
 """
 
 from __future__ import annotations
