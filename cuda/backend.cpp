@@ -25,6 +25,12 @@ constexpr KernelTable kKernels = {
     .index_select_backward = cuda::index_select_backward,
     .find_out_of_range = cuda::find_out_of_range,
 
+    .conv2d_plan = cuda::conv2d_plan,
+    .conv2d_pack = cuda::conv2d_pack,
+    .conv2d = cuda::conv2d,
+    .conv2d_input_grad = cuda::conv2d_input_grad,
+    .conv2d_weight_grad = cuda::conv2d_weight_grad,
+
     .max_pool2d = cuda::max_pool2d,
     .max_pool2d_backward = cuda::max_pool2d_backward,
     .avg_pool2d = cuda::avg_pool2d,

@@ -22,6 +22,11 @@ const char* cpu_isa();
 bool winograd_enabled();
 void set_winograd_enabled(bool enabled);
 
+/// Whether float32 convolutions and matrix products on CUDA may round their operands to TF32 for
+/// the tensor cores (default: no). Relative L2 error 1e-3 at most, against 1e-6.
+bool allow_tf32();
+void set_allow_tf32(bool allowed);
+
 /// What bounds the CPU's kernels: arithmetic in registers, reading memory, or a = b + s * c in it.
 enum class Peak { kMultiplyAdd, kRead, kTriad };
 /// The rate that all threads reach together, in float operations or bytes per second (a triad moves

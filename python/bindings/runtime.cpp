@@ -30,6 +30,10 @@ void bind_runtime(py::module_& m) {
         "Whether 3 x 3 convolutions may use Winograd's algorithm; see config.winograd.");
   m.def("set_winograd_enabled", &set_winograd_enabled, py::arg("enabled"),
         "Allows or forbids Winograd's algorithm from the next call on.");
+  m.def("allow_tf32", &allow_tf32,
+        "Whether float32 on CUDA may use TF32 tensor cores; see config.allow_tf32.");
+  m.def("set_allow_tf32", &set_allow_tf32, py::arg("allowed"),
+        "Allows or forbids TF32 from the next call on.");
   m.def(
       "cuda_device_count", [] { return device_count(DeviceType::kCUDA); }, Unlocked(),
       "CUDA devices that can be used now.");

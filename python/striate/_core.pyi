@@ -27,6 +27,7 @@ __all__: list[str] = [
     "adam_scalars",
     "adam_step",
     "adaptive_avg_pool2d",
+    "allow_tf32",
     "arange",
     "argmax",
     "avg_pool2d",
@@ -82,6 +83,7 @@ __all__: list[str] = [
     "replayed_values",
     "resize_image",
     "save",
+    "set_allow_tf32",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
@@ -625,6 +627,11 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | collections.abc.Sequen
     Means of windows of input (N, C, H, W) such that the result is (N, C, *output_size): window i covers floor(i H / OH) to ceil((i+1) H / OH).
     """
 
+def allow_tf32() -> builtins.bool:
+    """
+    Whether float32 on CUDA may use TF32 tensor cores; see config.allow_tf32.
+    """
+
 def arange(
     start: typing.Any,
     end: typing.Any = None,
@@ -1049,6 +1056,11 @@ def save(
 ) -> None:
     """
     Writes tensors and texts by name as a safetensors file.
+    """
+
+def set_allow_tf32(allowed: builtins.bool) -> None:
+    """
+    Allows or forbids TF32 from the next call on.
     """
 
 def set_grad_enabled(enabled: builtins.bool) -> None:

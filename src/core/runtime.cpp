@@ -9,11 +9,15 @@ namespace striate {
 namespace {
 
 std::atomic<bool> winograd{true};
+std::atomic<bool> tf32{false};
 
 }  // namespace
 
 bool winograd_enabled() { return winograd.load(std::memory_order_relaxed); }
 void set_winograd_enabled(bool enabled) { winograd.store(enabled, std::memory_order_relaxed); }
+
+bool allow_tf32() { return tf32.load(std::memory_order_relaxed); }
+void set_allow_tf32(bool allowed) { tf32.store(allowed, std::memory_order_relaxed); }
 
 int device_count(DeviceType type) {
   const Backend* found = find_backend(type);

@@ -93,6 +93,12 @@ Conv2dGeometry flattened(const Conv2dGeometry& g) {
   return linear_geometry(g.n, g.c * g.h * g.w, g.o);
 }
 
+/// CUDA kernels copy 16 bytes at a time; a view may begin in between.
+Tensor aligned(const Tensor& x) {
+  const bool already = reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
+  return already || x.device().type == DeviceType::kCPU ? x : clone(x);
+}
+
 const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }
 
 }  // namespace
@@ -135,9 +141,9 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
   }
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
   const auto filters = packed(op, g, ConvPass::kForward, weight, plan);
-  const Tensor workspace = workspace_of(plan, x);
+  const Tensor workspace = workspace_of(plan, x), source = aligned(x);
   launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
-                     {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias),
+                     {g, x.dtype(), plan, source.data(), filters->data, data_or_null(bias),
                       data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data()});
 }
 
@@ -150,9 +156,9 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
   }
   const Conv2dPlan plan = plan_of(op, g, grad_y, ConvPass::kInputGrad);
   const auto filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
-  const Tensor workspace = workspace_of(plan, grad_y);
+  const Tensor workspace = workspace_of(plan, grad_y), source = aligned(grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), plan, grad_y.data(), filters->data,
+                              {g, grad_y.dtype(), plan, source.data(), filters->data,
                                data_or_null(bias), grad_x.data(), workspace.data()});
 }
 
@@ -163,10 +169,10 @@ void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, c
   if (g.h * g.w > 1 && covers_input(g))
     return run_weight_grad(op, flattened(g), x, grad_y, grad_weight);
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kWeightGrad);
-  const Tensor workspace = workspace_of(plan, x);
+  const Tensor workspace = workspace_of(plan, x), source = aligned(x), grad = aligned(grad_y);
   launch<Conv2dWeightGradArgs>(
       op, x.device(), &KernelTable::conv2d_weight_grad,
-      {g, x.dtype(), plan, x.data(), grad_y.data(), grad_weight.data(), workspace.data()});
+      {g, x.dtype(), plan, source.data(), grad.data(), grad_weight.data(), workspace.data()});
 }
 
 const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor& x,
