@@ -62,7 +62,17 @@ constexpr Backend kBackend = {
     .memory_stats = cuda::memory_stats,
     .transfer = cuda::transfer,
     .synchronize = cuda::synchronize,
-    .current_stream = [](Device device) { return Stream{cuda::activate(device)}; },
+    .current_stream = [](Device device) { return Stream{cuda::current_stream(device)}; },
+    .release_to = cuda::release_to,
+    .wait_for = cuda::wait_for,
+    .create_event = cuda::create_event,
+    .record_event = cuda::record_event,
+    .elapsed_ms = cuda::elapsed_ms,
+    .destroy_event = cuda::destroy_event,
+    .begin_capture = cuda::begin_capture,
+    .end_capture = cuda::end_capture,
+    .replay = cuda::replay,
+    .destroy_graph = cuda::destroy_graph,
 };
 
 }  // namespace

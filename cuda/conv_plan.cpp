@@ -200,7 +200,9 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass, const 
                                  packed_channels(g, dtype, pass, a)) *
              item_size(dtype);
   }
-  return {encode(a), packed, conv_workspace(g, dtype, pass, a).bytes()};
+  constexpr const char* kNames[] = {"direct", "cuda cores", "tensor cores"};
+  return {encode(a), packed, conv_workspace(g, dtype, pass, a).bytes(),
+          kNames[static_cast<int>(a.kernel)]};
 }
 
 // --- Tiled kernels ------------------------------------------------------------------------------

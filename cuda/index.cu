@@ -9,12 +9,15 @@ namespace {
 // --- Kernels ------------------------------------------------------------------------------------
 
 /// Rows of `row` units; a unit is as many bytes as sizes and addresses let a thread move at once.
+/// An index out of range, which only a graph may bring here, gives zeros and no stray read.
 template <class Unit, class Index>
 __global__ void index_select_kernel(const Unit* x, const int64_t* indices, Unit* y, Index units,
                                     Index n, Index row, Index count) {
   for_each_item(units, [&](Index i) {
     const Index k = i / row, outer = k / count;
-    y[i] = x[(outer * n + static_cast<Index>(indices[k - outer * count])) * row + i % row];
+    const int64_t index = indices[k - outer * count];
+    const bool valid = index >= 0 && index < n;
+    y[i] = valid ? x[(outer * n + static_cast<Index>(index)) * row + i % row] : Unit{};
   });
 }
 

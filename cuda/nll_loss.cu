@@ -1,6 +1,6 @@
 // Negative log-likelihood of class labels, and with it the gradient of the cross entropy. src/ops
-// has checked the labels, except where a graph is captured or replayed, whose labels the host does
-// not see: one out of range gives a NaN there, and never a stray read.
+// has checked the labels, except those of a graph's replay, which are checked after it: one out of
+// range gives a NaN there, and never a stray read.
 #include "entries.h"
 #include "reduce.cuh"
 #include "vector.cuh"

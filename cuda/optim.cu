@@ -44,10 +44,11 @@ __device__ inline bool has_vectors(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
 
-/// `scalars` are those of SgdArgs.
+/// `scalars` are those of SgdArgs. Without momentum there is no m.
 template <class T>
 struct Sgd {
   static constexpr int kScalars = 4;
+  static constexpr bool kSquares = false;  // v
   bool nesterov;
   T lr, momentum, keep, weight_decay;  // keep is 1 - dampening
 
@@ -73,6 +74,7 @@ struct Sgd {
 template <class T>
 struct Adam {
   static constexpr int kScalars = 7;
+  static constexpr bool kSquares = true;
   bool decoupled;
   T lr, beta1, beta2, rest1, rest2;
   T eps, root_correction, decay, weight_decay;
@@ -142,15 +144,9 @@ __global__ void step_kernel(TensorList<T> list, Step given, const double* scalar
 
 // --- Launchers ----------------------------------------------------------------------------------
 
-/// m and v of tensors that a step does not use are null.
-struct Buffers {
-  bool m, v;
-};
-
 template <class T, class Step>
 void launch_steps(const char* name, const OptimizerTensor* tensors, int64_t count, Step step,
-                  const double (&values)[Step::kScalars], const double* scalars, Buffers buffers,
-                  Stream stream) {
+                  const double (&values)[Step::kScalars], const double* scalars, Stream stream) {
   static_assert(sizeof(TensorList<T>) + sizeof(Step) + sizeof(scalars) <= 4096);
   step.set(values);
   for (int64_t begin = 0; begin < count; begin += kTensors) {
@@ -160,8 +156,8 @@ void launch_steps(const char* name, const OptimizerTensor* tensors, int64_t coun
       const OptimizerTensor& tensor = tensors[begin + t];
       list.p[t] = static_cast<T*>(tensor.p);
       list.g[t] = static_cast<const T*>(tensor.g);
-      list.m[t] = buffers.m ? static_cast<T*>(tensor.m) : nullptr;
-      list.v[t] = buffers.v ? static_cast<T*>(tensor.v) : nullptr;
+      list.m[t] = static_cast<T*>(tensor.m);
+      list.v[t] = Step::kSquares ? static_cast<T*>(tensor.v) : nullptr;
       list.n[t] = tensor.n;
       list.first[t] = tensor.first;
       list.first_block[t + 1] =
@@ -181,8 +177,7 @@ void sgd(const SgdArgs& a, Stream stream) {
     Sgd<T> step = {};
     step.nesterov = o.nesterov;
     launch_steps<T>("sgd", a.tensors, a.count, step,
-                    {o.lr, o.momentum, o.dampening, o.weight_decay}, a.scalars,
-                    {.m = o.momentum != 0, .v = false}, stream);
+                    {o.lr, o.momentum, o.dampening, o.weight_decay}, a.scalars, stream);
   });
 }
 
@@ -190,10 +185,12 @@ void adam(const AdamArgs& a, Stream stream) {
   const AdamOptions& o = a.options;
   with_float_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    Adam<T> step = {};
+    step.decoupled = o.decoupled;
     launch_steps<T>(
-        "adam", a.tensors, a.count, Adam<T>{.decoupled = o.decoupled},
+        "adam", a.tensors, a.count, step,
         {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, a.bias_correction1, a.bias_correction2},
-        a.scalars, {.m = true, .v = true}, stream);
+        a.scalars, stream);
   });
 }
 

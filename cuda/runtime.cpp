@@ -101,6 +101,11 @@ cudaStream_t activate(Device device) {
   return found.stream;
 }
 
+cudaStream_t current_stream(Device device) {
+  const cudaStream_t stream = activate(device), capture = capture_stream(device);
+  return capture ? capture : stream;
+}
+
 void synchronize(Device device) { check(cudaStreamSynchronize(activate(device)), "synchronize"); }
 
 }  // namespace striate::cuda

@@ -7,10 +7,12 @@
 namespace striate::cuda {
 
 /// A block of the current device's caching allocator, given back in the stream's order: what the
-/// launcher has queued may use it after the launcher has returned. Throws OutOfMemoryError.
+/// launcher has queued may use it after the launcher has returned. Throws OutOfMemoryError. Null
+/// for no bytes.
 class Scratch {
  public:
   Scratch(const char* op, size_t bytes) : bytes_(bytes) {
+    if (bytes == 0) return;
     check(cudaGetDevice(&device_.index), op);
     data_ = allocate(bytes, device_);
     require<OutOfMemoryError>(data_ != nullptr, op, ": ", device_, " has no room for ", bytes,
@@ -28,7 +30,7 @@ class Scratch {
  private:
   Device device_ = {DeviceType::kCUDA, 0};
   size_t bytes_;
-  void* data_;
+  void* data_ = nullptr;
 };
 
 }  // namespace striate::cuda

@@ -11,6 +11,21 @@ void bind_runtime(py::module_& m) {
   m.def("cpu_isa", &cpu_isa,
         "The instruction set in use: 'avx512', 'avx2' or 'baseline'. ``STRIATE_CPU_ISA`` in the "
         "environment forces one.");
+  m.def(
+      "measure_peak",
+      [](const std::string& peak, double seconds) {
+        const std::pair<const char*, Peak> peaks[] = {
+            {"multiply_add", Peak::kMultiplyAdd}, {"read", Peak::kRead}, {"triad", Peak::kTriad}};
+        for (const auto& [name, value] : peaks) {
+          if (peak == name) return unlocked([&] { return measure_peak(value, seconds); });
+        }
+        fail<ArgumentError>("measure_peak: expected 'multiply_add', 'read' or 'triad', got '", peak,
+                            "'");
+      },
+      py::arg("peak"), py::arg("seconds"),
+      "What the CPU's threads reach together: float operations per second in registers "
+      "('multiply_add', which counts as two), bytes per second of memory that is only read "
+      "('read') or of a = b + s * c ('triad').");
   m.def("winograd_enabled", &winograd_enabled,
         "Whether 3 x 3 convolutions may use Winograd's algorithm; see config.winograd.");
   m.def("set_winograd_enabled", &set_winograd_enabled, py::arg("enabled"),

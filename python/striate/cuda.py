@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from striate import _core
+from striate._core import Event
+from striate.graphs import graph
+
+__all__ = [
+    "Event",
+    "device_count",
+    "empty_cache",
+    "graph",
+    "is_available",
+    "is_built",
+    "memory_stats",
+    "synchronize",
+    "unavailable_reason",
+]
 
 
 def is_built() -> bool:

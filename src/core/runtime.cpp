@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "core/backend.h"
+#include "core/capture.h"
 
 namespace striate {
 namespace {
@@ -28,11 +29,52 @@ std::string device_unavailable_reason(DeviceType type) {
   return found ? found->unavailable_reason() : "striate was built without CUDA";
 }
 
-void synchronize(Device device) { backend(device).synchronize(device); }
+void synchronize(Device device) {
+  check_not_capturing("synchronize", device, "waiting");
+  backend(device).synchronize(device);
+}
 
-void empty_cache(Device device) { backend(device).empty_cache(device); }
+void empty_cache(Device device) {
+  check_not_capturing("empty_cache", device, "giving memory back");
+  backend(device).empty_cache(device);
+}
 
 MemoryStats memory_stats(Device device) { return backend(device).memory_stats(device); }
+
+void* stream_handle(Device device) { return backend(device).current_stream(device).handle; }
+
+void release_to_stream(Device device, void* stream) {
+  check_not_capturing("stream", device, "sharing work");
+  if (const auto release = backend(device).release_to) release(device, stream);
+}
+
+void wait_for_stream(Device device, void* stream) {
+  check_not_capturing("stream", device, "sharing work");
+  if (const auto wait = backend(device).wait_for) wait(device, stream);
+}
+
+Event::Event(Device device) : device_(device) {
+  const Backend& target = backend(device);
+  if (target.create_event) handle_ = target.create_event(device);
+}
+
+Event::~Event() {
+  if (handle_) find_backend(device_.type)->destroy_event(handle_);
+}
+
+void Event::record() {
+  check_not_capturing("event", device_, "recording an event");
+  if (handle_) backend(device_).record_event(handle_, device_);
+  time_ = std::chrono::steady_clock::now();
+  recorded_ = true;
+}
+
+double Event::milliseconds_since(const Event& start) const {
+  require<ArgumentError>(recorded_ && start.recorded_ && device_ == start.device_,
+                         "event: expected two recorded events of one device");
+  if (handle_) return backend(device_).elapsed_ms(start.handle_, handle_, device_);
+  return std::chrono::duration<double, std::milli>(time_ - start.time_).count();
+}
 
 const char* version() { return STRIATE_VERSION; }
 

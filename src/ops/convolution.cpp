@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/capture.h"
+
 namespace striate {
 namespace {
 
@@ -36,7 +38,10 @@ std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass 
 std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPass pass,
                                 const ConvWeight& weight, const Conv2dPlan& plan) {
   const Storage& storage = *weight.tensor.impl().storage;
-  if (!weight.keep || storage.loans.load() > 0) return pack(op, g, pass, weight, plan);
+  Capture* capture = current_capture(weight.tensor.device());
+  // A graph that trains the weight packs it at every replay.
+  const bool changes = capture && (capture->backward || needs_grad({weight.tensor}));
+  if (!weight.keep || changes || storage.loans.load() > 0) return pack(op, g, pass, weight, plan);
   const uint64_t key = packing_key(g, pass, plan);
   const uint64_t version =
       storage.version.load() + storage.returned_loans.load();  // both only grow
@@ -44,8 +49,14 @@ std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPas
   {
     std::lock_guard lock(cache.mutex);
     for (const DerivedCache::Entry& entry : cache.entries) {
-      if (entry.key == key && entry.version == version) return entry.storage;
+      if (entry.key != key || entry.version != version) continue;
+      if (capture) {
+        capture->keep(entry.storage);
+        capture->assumed.push_back({weight.tensor.impl().storage, version});
+      }
+      return entry.storage;
     }
+    if (capture) return pack(op, g, pass, weight, plan);
     std::erase_if(cache.entries, [&](const auto& entry) { return entry.version != version; });
   }
   // Two threads may both pack: that costs less than holding a lock over a kernel.
@@ -162,6 +173,11 @@ void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, c
   launch<Conv2dWeightGradArgs>(
       op, x.device(), &KernelTable::conv2d_weight_grad,
       {g, x.dtype(), plan, source.data(), grad.data(), grad_weight.data(), workspace.data()});
+}
+
+const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor& x,
+                           ConvPass pass) {
+  return plan_of(op, covers_input(g) ? flattened(g) : g, x, pass).name;
 }
 
 Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {

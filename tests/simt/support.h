@@ -43,7 +43,8 @@ class Arrays {
   /// A copy of the values, which the kernel may change.
   template <class T>
   T* inout(const std::vector<T>& values) {
-    return static_cast<T*>(add(values.data(), values.size() * sizeof(T), Use::kOut));
+    return static_cast<T*>(
+        add(values.data(), values.size() * sizeof(T), Use::kOut, dtype_of<T>()));
   }
   /// Values that are NaN, or -1, until the kernel writes them.
   template <class T>

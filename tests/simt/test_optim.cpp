@@ -9,7 +9,7 @@ namespace {
 
 /// Parameters of different lengths, one of them misaligned, and more than one launch takes.
 template <class T>
-std::vector<OptimizerTensor> tensors(Arrays& a, bool first) {
+std::vector<OptimizerTensor> tensors(Arrays& a, bool first, bool has_m = true) {
   std::vector<OptimizerTensor> result;
   const auto add = [&](int64_t n, int64_t misaligned) {
     const int64_t length = n + misaligned;
@@ -18,7 +18,8 @@ std::vector<OptimizerTensor> tensors(Arrays& a, bool first) {
     const T* const g = a.in(integers<T>(length, -8, 8, seed + 1));
     T* const m = a.inout(integers<T>(length, first ? 0 : -8, first ? 0 : 8, seed + 2));
     T* const v = a.inout(integers<T>(length, 0, first ? 0 : 8, seed + 3));
-    result.push_back({p + misaligned, g + misaligned, m + misaligned, v + misaligned, n, first});
+    result.push_back({p + misaligned, g + misaligned, has_m ? m + misaligned : nullptr,
+                      v + misaligned, n, first});
   };
   for (const int64_t n : {1, 3, 4, 6, 4096, 4100, 9001}) add(n, 0);
   add(50, 1);
@@ -31,7 +32,7 @@ void check_sgd(const SGDOptions& options, bool first) {
   std::vector<OptimizerTensor> lists[2];  // the Args' arrays live until both have run
   int side = 0;
   check_kernel<SgdArgs>(cpu_kernels().sgd, cuda::sgd, [&](Arrays& a) {
-    auto& list = lists[side++] = tensors<T>(a, first);
+    auto& list = lists[side++] = tensors<T>(a, first, options.momentum != 0);
     return SgdArgs{dtype_of<T>(), list.data(), static_cast<int64_t>(list.size()), options};
   });
 }

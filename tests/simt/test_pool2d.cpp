@@ -184,7 +184,9 @@ void check_avg_pools() {
     if (g.dilation_h != 1) continue;
     for (const bool include_pad : {false, true}) check_avg_pool<T>(g, include_pad, false);
     for (const int64_t outputs : {1, 3, 8}) {
-      const Pool2dGeometry adaptive = {g.n, g.c, g.h, g.w, outputs, outputs + 1};
+      Pool2dGeometry adaptive = g;  // of the window only the sizes count
+      adaptive.oh = outputs;
+      adaptive.ow = outputs + 1;
       check_avg_pool<T>(adaptive, true, true);
     }
   }
