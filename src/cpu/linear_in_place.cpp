@@ -131,7 +131,10 @@ template <class T>
 Conv2dPlan in_place_plan(const Conv2dGeometry& g, ConvPass pass) {
   const int64_t values =
       pass == ConvPass::kForward ? padded_rows<T>(g) * (g.c + 2 * g.o) : g.n * g.o;
-  return {kInPlace, g.o * g.c * sizeof(T), values * sizeof(T), true};
+  return {.algorithm = kInPlace,
+          .packed = g.o * g.c * sizeof(T),
+          .workspace = values * sizeof(T),
+          .as_stored = true};
 }
 
 template <class T>
