@@ -96,7 +96,9 @@ struct Conv2dNode : ConvNode {
     const TensorOptions options = options_of(grad_y);
     if (needs_input(0)) {
       result[0] = empty({g.n, g.c, g.h, g.w}, options, MemoryFormat::kChannelsLast);
-      run_input_grad("conv2d", g, grad_y, conv_weight(weight.get(*this)), {}, result[0]);
+      ConvWeight filters = conv_weight(weight.get(*this));
+      filters.keep = !needs_input(1);  // one that is trained changes before its next use
+      run_input_grad("conv2d", g, grad_y, filters, {}, result[0]);
     }
     if (needs_input(1)) {
       result[1] = empty({g.o, g.c / g.groups, g.kh, g.kw}, options, MemoryFormat::kChannelsLast);
