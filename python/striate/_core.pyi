@@ -32,6 +32,7 @@ __all__: list[str] = [
     "bool",
     "build_info",
     "cat",
+    "check_autocast",
     "conv1d",
     "conv2d",
     "conv2d_fused",
@@ -54,6 +55,7 @@ __all__: list[str] = [
     "get_rng_state",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "linear",
     "load",
@@ -75,6 +77,7 @@ __all__: list[str] = [
     "relu",
     "resize_image",
     "save",
+    "set_autocast_enabled",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
@@ -627,6 +630,11 @@ def cat(
     Joins tensors along an existing dimension; their other sizes agree.
     """
 
+def check_autocast(dtype: DType | str) -> None:
+    """
+    Raises DTypeError unless autocast can use the type.
+    """
+
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -782,6 +790,11 @@ def get_num_threads() -> int:
 def get_rng_state() -> tuple[int, int]:
     """
     The default generator's state: (seed, offset).
+    """
+
+def is_autocast_enabled() -> builtins.bool:
+    """
+    Whether operations on this thread convert their operands; see autocast.
     """
 
 def is_grad_enabled() -> builtins.bool:
@@ -960,6 +973,11 @@ def save(
 ) -> None:
     """
     Writes tensors and texts by name as a safetensors file.
+    """
+
+def set_autocast_enabled(enabled: builtins.bool) -> None:
+    """
+    Turns autocast on this thread on or off.
     """
 
 def set_grad_enabled(enabled: builtins.bool) -> None:

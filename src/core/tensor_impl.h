@@ -32,7 +32,8 @@ struct Storage {
   std::atomic<uint64_t> returned_loans{0};
 };
 
-/// Something derived from a tensor's elements, kept until they change: packed weights.
+/// Something derived from a tensor's elements, kept until they change: packed weights, and the
+/// conversion to another type with a cache of its own.
 struct DerivedCache {
   struct Entry {
     uint64_t key, version;
@@ -40,6 +41,8 @@ struct DerivedCache {
   };
   std::mutex mutex;
   std::vector<Entry> entries;
+  Tensor converted;
+  uint64_t converted_version = 0;
 };
 
 struct TensorImpl {

@@ -31,7 +31,7 @@ void for_each_chunk(const OptimizerTensor* tensors, int64_t count, const Update&
 }  // namespace
 
 void sgd(const SgdArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     const auto row = isa().rows<T>().element.sgd;
     const SGDOptions& options = args.options;
     for_each_chunk(args.tensors, args.count,
@@ -50,7 +50,7 @@ void sgd(const SgdArgs& args, Stream) {
 }
 
 void adam(const AdamArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     const auto row = isa().rows<T>().element.adam;
     const AdamOptions& options = args.options;
     const double decoupled = options.decoupled ? options.weight_decay : 0;

@@ -34,7 +34,11 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
                     const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x);
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,
                      const Tensor& grad_weight);
-/// The gradient of a bias (c) that was added to dense rows [rows][c].
-Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c);
+/// Throws unless the bias is undefined or has shape (o) and x's type, or float32 beside bfloat16.
+void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o);
+/// The bias as the kernels read it.
+Tensor bias_vector(const Tensor& bias);
+/// The gradient of a bias (c) of a type that was added to dense rows [rows][c].
+Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c, DType dtype);
 
 }  // namespace striate
