@@ -44,6 +44,7 @@ struct RandomArgs {
   Distribution distribution;
   double a, b;  // low, high or mean, stddev
   uint64_t seed, offset;
+  const uint64_t* base = nullptr;  // in device memory: see DropoutArgs
 };
 
 /// y[i] = start + i * step; any type but bool.
@@ -166,6 +167,7 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
+  const char* name = "";  // the algorithm's, for reports
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {
@@ -309,7 +311,9 @@ struct LocalResponseNormBackwardArgs {
 };
 
 /// y = x * keep / (1 - p), keep[i] = (value i of the Philox stream >= p). Forward and backward
-/// apply the same mask, which is never stored.
+/// apply the same mask, which is never stored. In a recorded graph, `base` points to a seed and an
+/// offset in device memory, which are others at each replay: the first takes the place of `seed`,
+/// the second is added to `offset`.
 struct DropoutArgs {
   DType dtype;
   const void* x;
@@ -317,6 +321,7 @@ struct DropoutArgs {
   int64_t n;
   double p;
   uint64_t seed, offset;
+  const uint64_t* base = nullptr;
 };
 
 // --- Softmax and losses: [outer][n][inner], classes in the middle -------------------------------
@@ -378,11 +383,17 @@ struct OptimizerTensor {
   int64_t n;
   bool first;  // m holds nothing yet
 };
+/// `tensors` is in host memory, for the time of the call. `scalars`, if not null, holds in device
+/// memory what replaces the numbers of `options`, in their order: a recorded graph sets them before
+/// each replay.
+inline constexpr int kSgdScalars = 4;
+inline constexpr int kAdamScalars = 7;  // the last two are the bias corrections
 struct SgdArgs {
   DType dtype;  // not bfloat16
   const OptimizerTensor* tensors;
   int64_t count;
   SGDOptions options;
+  const double* scalars = nullptr;
 };
 struct AdamArgs {
   DType dtype;  // not bfloat16
@@ -390,6 +401,7 @@ struct AdamArgs {
   int64_t count;
   AdamOptions options;
   double bias_correction1, bias_correction2;  // 1 - beta^step
+  const double* scalars = nullptr;
 };
 
 // --- The table ----------------------------------------------------------------------------------

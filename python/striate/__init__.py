@@ -64,6 +64,7 @@ from striate._core import (
 )
 from striate.autocast import autocast
 from striate.grad_mode import enable_grad, no_grad
+from striate.graphs import graph
 from striate.serialization import load, load_metadata, save
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ __all__ = [
     "full",
     "get_num_threads",
     "get_rng_state",
+    "graph",
     "int32",
     "int64",
     "is_autocast_enabled",

@@ -33,6 +33,7 @@ using Element_bfloat16 = BFloat16;
   STRIATE_ROWS(set, bfloat16)                  \
   Isa set##_isa() {                            \
     return {#set,                              \
+            peak_kernels_##set(),              \
             gemm_kernels_##set##_float(),      \
             gemm_kernels_##set##_double(),     \
             winograd_kernels_##set##_float(),  \
