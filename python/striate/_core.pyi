@@ -37,6 +37,7 @@ __all__: list[str] = [
     "build_info",
     "capturing",
     "cat",
+    "check_autocast",
     "conv1d",
     "conv2d",
     "conv2d_algorithms",
@@ -60,6 +61,7 @@ __all__: list[str] = [
     "get_rng_state",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "linear",
     "load",
@@ -83,6 +85,7 @@ __all__: list[str] = [
     "replayed_values",
     "resize_image",
     "save",
+    "set_autocast_enabled",
     "set_allow_tf32",
     "set_grad_enabled",
     "set_num_threads",
@@ -697,6 +700,11 @@ def cat(
     Joins tensors along an existing dimension; their other sizes agree.
     """
 
+def check_autocast(dtype: DType | str) -> None:
+    """
+    Raises DTypeError unless autocast can use the type.
+    """
+
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -864,6 +872,11 @@ def get_num_threads() -> int:
 def get_rng_state() -> tuple[int, int]:
     """
     The default generator's state: (seed, offset).
+    """
+
+def is_autocast_enabled() -> builtins.bool:
+    """
+    Whether operations on this thread convert their operands; see autocast.
     """
 
 def is_grad_enabled() -> builtins.bool:
@@ -1061,6 +1074,11 @@ def save(
 def set_allow_tf32(allowed: builtins.bool) -> None:
     """
     Allows or forbids TF32 from the next call on.
+    """
+
+def set_autocast_enabled(enabled: builtins.bool) -> None:
+    """
+    Turns autocast on this thread on or off.
     """
 
 def set_grad_enabled(enabled: builtins.bool) -> None:

@@ -21,6 +21,8 @@ struct Isa {
   const WinogradKernels<double>& winograd_double;
   const RowKernels<float>& rows_float;
   const RowKernels<double>& rows_double;
+  const RowKernels<BFloat16>& rows_bfloat16;
+  const ConvertKernels& convert;
 
   template <class T>
   const GemmKernels<T>& gemm() const {
@@ -42,8 +44,10 @@ struct Isa {
   const RowKernels<T>& rows() const {
     if constexpr (sizeof(T) == sizeof(float)) {
       return rows_float;
-    } else {
+    } else if constexpr (sizeof(T) == sizeof(double)) {
       return rows_double;
+    } else {
+      return rows_bfloat16;
     }
   }
 };
