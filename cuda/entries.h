@@ -18,6 +18,13 @@ void unary(const UnaryArgs& args, Stream stream);
 void unary_backward(const UnaryBackwardArgs& args, Stream stream);
 void axpby(const AxpbyArgs& args, Stream stream);
 
+// conv2d.cu
+Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass);
+void conv2d_pack(const Conv2dPackArgs& args, Stream stream);
+void conv2d(const Conv2dArgs& args, Stream stream);
+void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream stream);
+void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream stream);
+
 // binary.cu
 void binary(const BinaryArgs& args, Stream stream);
 

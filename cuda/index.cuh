@@ -9,11 +9,11 @@
 #include <limits>
 #include <type_traits>
 
+#include "division.h"
+
 namespace striate::cuda {
 
 // --- Work division ------------------------------------------------------------------------------
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 inline constexpr int kThreads = 256;
 inline constexpr int kItems = 4;  // per thread: independent loads in flight hide memory latency

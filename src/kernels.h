@@ -167,6 +167,7 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
+  const char* name = "";  // the algorithm's, for reports
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {
@@ -385,12 +386,14 @@ struct OptimizerTensor {
 /// `tensors` is in host memory, for the time of the call. `scalars`, if not null, holds in device
 /// memory what replaces the numbers of `options`, in their order: a recorded graph sets them before
 /// each replay.
+inline constexpr int kSgdScalars = 4;
+inline constexpr int kAdamScalars = 7;  // the last two are the bias corrections
 struct SgdArgs {
   DType dtype;  // not bfloat16
   const OptimizerTensor* tensors;
   int64_t count;
   SGDOptions options;
-  const double* scalars = nullptr;  // [4]
+  const double* scalars = nullptr;
 };
 struct AdamArgs {
   DType dtype;  // not bfloat16
@@ -398,7 +401,7 @@ struct AdamArgs {
   int64_t count;
   AdamOptions options;
   double bias_correction1, bias_correction2;  // 1 - beta^step
-  const double* scalars = nullptr;            // [7]: of options, then the two bias corrections
+  const double* scalars = nullptr;
 };
 
 // --- The table ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import striate as st
+from striate import nn
 
 
 def pytest_addoption(parser):
@@ -51,6 +52,13 @@ def without_winograd():
     st.config.winograd = False
     yield
     st.config.winograd = True
+
+
+@pytest.fixture
+def no_init(monkeypatch):
+    """Leaves new weights undrawn, for tests that need their shapes or overwrite them."""
+    for name in ("uniform_", "normal_"):
+        monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
 
 
 @pytest.fixture(scope="session")

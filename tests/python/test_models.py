@@ -79,11 +79,19 @@ def test_lenet5_as_published_in_1998():
     assert model(st.rand((2, 1, 32, 32))).shape == (2, 10)
 
 
-def test_lenet1():
-    """LeCun et al. 1989: 28x28 input, 4 and 12 maps of 5x5, about 2,600 weights."""
+def test_lenet1_as_published_in_1989():
+    """LeCun et al. 1989: 2,578 independent parameters and 98,442 connections, of which each unit
+    has one for every input and one for its bias."""
     model = models.lenet1()
     assert model(st.rand((2, 1, 28, 28))).shape == (2, 10)
-    assert 2_500 <= parameters(model) <= 3_300
+    assert parameters(model) == 2_578
+    h1, h2 = 4 * 24**2 * (25 + 1), 4 * 12**2 * (4 + 1)
+    h3 = 8**2 * parameters(model.h3)
+    h4, output = 12 * 4**2 * (4 + 1), parameters(model.output)
+    assert h1 + h2 + h3 + h4 + output == 98_442
+    for half in ((0, 1), (2, 3)):
+        seen = [maps for maps in model.h3.connections if set(maps) <= set(half)]
+        assert sorted(map(len, seen)) == [1, 1, 2, 2, 2, 2]
 
 
 def test_the_seed_fixes_the_weights():

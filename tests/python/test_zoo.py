@@ -36,13 +36,6 @@ PARAMETERS = {
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 
 
-@pytest.fixture
-def no_init(monkeypatch):
-    """Leaves new weights undrawn, for tests that need their shapes or overwrite them."""
-    for name in ("uniform_", "normal_"):
-        monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
-
-
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.usefixtures("no_init")
 def test_parameter_counts(name):
@@ -118,7 +111,7 @@ def pair(name, classes, **options):
     `classes`, only the features.
     """
     torch = pytest.importorskip("torch", reason="torch is the oracle of these tests")
-    from torch_zoo import twin
+    from striate.bench.worker.torch_twins import twin
 
     torch.manual_seed(0)
     theirs = twin(name, classes, **options)
@@ -245,7 +238,7 @@ def predict(model, x):
 def test_published_cifar_resnets(data_dir, name, file, right):
     """The same predictions as torch's with the same weights, for all 1,000 images."""
     torch = pytest.importorskip("torch", reason="torch is the oracle of these tests")
-    from torch_zoo import twin
+    from striate.bench.worker.torch_twins import twin
 
     x, labels = cifar10(data_dir)
     path = data_dir / "cifar_resnet" / file

@@ -82,11 +82,13 @@ void print_place(const char* what, const Access& a) {
   if (output != nullptr) pclose(output);
 }
 
-[[noreturn]] void report(const char* message, const Access& now, bool write, const Access* before,
-                         bool before_write) {
+[[noreturn]] void report(const Access& now, bool write, const Access* before, bool before_write) {
   print_place(write ? "a write" : "a read", now);
-  if (before != nullptr) print_place(before_write ? "after a write" : "after a read", *before);
-  fail({}, message);
+  if (before == nullptr) {
+    fail("uninitialised: a read of shared memory that this block has not written");
+  }
+  print_place(before_write ? "after a write" : "after a read", *before);
+  fail("race: nothing orders two accesses to one address");
 }
 
 // --- Accesses -----------------------------------------------------------------------------------
@@ -116,11 +118,10 @@ void access(const void* pointer, size_t bytes, bool write, bool atomic, const vo
     Byte& byte = byte_at(a);
     const bool written = is_present(byte.write, shared);
     if ((!write || atomic) && shared && !written) {
-      report("uninitialised: a read of shared memory that this block has not written", now, write,
-             nullptr, false);
+      report(now, write, nullptr, false);
     }
     if (written && !happened_before(byte.write) && !(atomic && byte.write.atomic)) {
-      report("race: nothing orders two accesses to one address", now, write, &byte.write, true);
+      report(now, write, &byte.write, true);
     }
     if (!write) {
       // Two readers of different threads are enough: one of them is not the next writer.
@@ -131,7 +132,7 @@ void access(const void* pointer, size_t bytes, bool write, bool atomic, const vo
     }
     for (Access& read : byte.reads) {
       if (is_present(read, shared) && !happened_before(read)) {
-        report("race: nothing orders two accesses to one address", now, write, &read, false);
+        report(now, write, &read, false);
       }
       read = {};
     }
@@ -157,7 +158,7 @@ void begin_block() {
 }
 
 void barrier() {
-  if (++barriers == 1 << 14) fail({}, "too many barriers for the race detector");
+  if (++barriers == 1 << 14) fail("too many barriers for the race detector");
 }
 
 void run(int next) { thread = next; }
@@ -176,8 +177,7 @@ void note_syncwarp(unsigned mask) {
   for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
     const int lane = std::countr_zero(rest);
     std::copy(joined.begin(), joined.end(), clocks[warp + lane]);
-    if (++clocks[warp + lane][lane] == 1 << 13)
-      fail({}, "too many __syncwarp for the race detector");
+    if (++clocks[warp + lane][lane] == 1 << 13) fail("too many __syncwarp for the race detector");
   }
 }
 
@@ -189,36 +189,21 @@ void note_atomic(const void* address, size_t bytes, const void* caller) {
 
 // --- ThreadSanitizer's hooks --------------------------------------------------------------------
 
-#define SIMT_HOOKS(bytes)                                                    \
-  void __tsan_read##bytes(const void* p) {                                   \
-    simt::race::access(p, bytes, false, false, __builtin_return_address(0)); \
-  }                                                                          \
-  void __tsan_write##bytes(const void* p) {                                  \
-    simt::race::access(p, bytes, true, false, __builtin_return_address(0));  \
-  }
-#define SIMT_UNALIGNED_HOOKS(bytes)                                          \
-  void __tsan_unaligned_read##bytes(const void* p) {                         \
-    simt::race::access(p, bytes, false, false, __builtin_return_address(0)); \
-  }                                                                          \
-  void __tsan_unaligned_write##bytes(const void* p) {                        \
-    simt::race::access(p, bytes, true, false, __builtin_return_address(0));  \
-  }
+#define SIMT_ACCESS(p, bytes, write) \
+  simt::race::access(p, bytes, write, false, __builtin_return_address(0))
+#define SIMT_HOOKS(bytes)                                                            \
+  void __tsan_read##bytes(const void* p) { SIMT_ACCESS(p, bytes, false); }           \
+  void __tsan_write##bytes(const void* p) { SIMT_ACCESS(p, bytes, true); }           \
+  void __tsan_unaligned_read##bytes(const void* p) { SIMT_ACCESS(p, bytes, false); } \
+  void __tsan_unaligned_write##bytes(const void* p) { SIMT_ACCESS(p, bytes, true); }
 extern "C" {
 SIMT_HOOKS(1)
 SIMT_HOOKS(2)
 SIMT_HOOKS(4)
 SIMT_HOOKS(8)
 SIMT_HOOKS(16)
-SIMT_UNALIGNED_HOOKS(2)
-SIMT_UNALIGNED_HOOKS(4)
-SIMT_UNALIGNED_HOOKS(8)
-SIMT_UNALIGNED_HOOKS(16)
-void __tsan_read_range(const void* p, size_t bytes) {
-  simt::race::access(p, bytes, false, false, __builtin_return_address(0));
-}
-void __tsan_write_range(const void* p, size_t bytes) {
-  simt::race::access(p, bytes, true, false, __builtin_return_address(0));
-}
+void __tsan_read_range(const void* p, size_t bytes) { SIMT_ACCESS(p, bytes, false); }
+void __tsan_write_range(const void* p, size_t bytes) { SIMT_ACCESS(p, bytes, true); }
 void __tsan_init() { simt::race::instrumented = true; }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}

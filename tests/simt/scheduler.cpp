@@ -3,10 +3,11 @@
 // thread first; the default), reverse, or random:SEED; a kernel must do the same under all of them.
 #include <sys/mman.h>
 
-#include <bit>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <random>
 #include <string>
 #include <vector>
@@ -27,17 +28,13 @@ void __sanitizer_finish_switch_fiber(void*, const void**, size_t*) {}
 
 // Saves the registers that a call keeps and the stack pointer, and goes on with another stack.
 extern "C" void simt_switch(void** save, void* load);
-asm(R"(
-.globl simt_switch
-.type simt_switch, @function
+asm(R"(.globl simt_switch
 simt_switch:
   push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15
   mov %rsp, (%rdi)
   mov %rsi, %rsp
   pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp
-  ret
-.size simt_switch, . - simt_switch
-)");
+  ret)");
 
 namespace simt {
 
@@ -61,11 +58,10 @@ struct Stack {
 struct Fiber {
   Stack stack;
   State state = State::kEnded;
-  uint3 index = {};
   Site site;                   // of the barrier
   Request* request = nullptr;  // of the warp operation
-  std::vector<Copy> copies;
-  std::vector<size_t> groups;  // ends of those committed, in `copies`
+  std::deque<Copy> copies;
+  std::vector<size_t> groups;  // those committed: how many of `copies` are theirs or older
 };
 
 const char* kernel_name = nullptr;
@@ -91,13 +87,11 @@ void read_schedule() {
     order = Order::kRandom;
     generator.seed(static_cast<unsigned>(std::atoi(schedule.c_str() + 7)));
   } else if (schedule != "forward") {
-    std::fprintf(stderr, "simt: SIMT_SCHEDULE=%s: expected forward, reverse or random:SEED\n",
-                 text);
-    std::_Exit(2);
+    fail("SIMT_SCHEDULE: expected forward, reverse or random:SEED");
   }
 }
 
-/// One of [0, count) for which allowed(i).
+/// One of [0, count) for which allowed(i), or -1.
 template <class Allowed>
 int choose(int count, const Allowed& allowed) {
   const int first = order == Order::kRandom ? static_cast<int>(generator() % count) : 0;
@@ -118,10 +112,9 @@ void switch_stack(Stack& from, const Stack& to) {
 }
 
 void wait_as(State state) {
-  Fiber& self = fibers[running];
-  self.state = state;
+  fibers[running].state = state;
   ready_lanes[running / 32] &= ~(1u << running % 32);
-  switch_stack(self.stack, scheduler);
+  switch_stack(fibers[running].stack, scheduler);
 }
 
 void make_ready(int thread) {
@@ -133,21 +126,33 @@ bool same_place(const Site& a, const Site& b) {
   return a.line() == b.line() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
+void print_waiting() {
+  for (int t = 0; t < threads; ++t) {
+    const Fiber& fiber = fibers[t];
+    if (fiber.state != State::kBarrier && fiber.state != State::kWarp) continue;
+    const bool barrier = fiber.state == State::kBarrier;
+    const Site& site = barrier ? fiber.site : fiber.request->site;
+    std::fprintf(stderr, "simt:   thread %d waits in %s at %s:%u\n", t,
+                 barrier ? "__syncthreads" : fiber.request->operation, site.file_name(),
+                 static_cast<unsigned>(site.line()));
+  }
+}
+
 void end_barrier_if_complete() {
   if (at_barrier == 0 || at_barrier < alive) return;
-  at_barrier = 0;
   const Site* first = nullptr;
   for (int t = 0; t < threads; ++t) {
     if (fibers[t].state != State::kBarrier) continue;
-    const Site& site = fibers[t].site;
-    if (first == nullptr) first = &site;
-    if (!same_place(site, *first)) {
-      std::fprintf(stderr, "simt: other threads wait at %s:%u\n", first->file_name(),
-                   first->line());
-      fail(site, "divergence: the threads of a block wait at different barriers");
+    if (first == nullptr) first = &fibers[t].site;
+    if (!same_place(fibers[t].site, *first)) {
+      print_waiting();
+      fail("divergence: the threads of a block wait at different barriers");
     }
-    make_ready(t);
   }
+  for (int t = 0; t < threads; ++t) {
+    if (fibers[t].state == State::kBarrier) make_ready(t);
+  }
+  at_barrier = 0;
   race::barrier();
 }
 
@@ -162,109 +167,87 @@ void fiber_main() {
 }
 
 void create_stacks() {
-  stacks =
-      static_cast<std::byte*>(mmap(nullptr, kMaxThreads * (kStack + kGuard), PROT_READ | PROT_WRITE,
-                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  constexpr size_t kBytes = kMaxThreads * (kStack + kGuard);
+  stacks = static_cast<std::byte*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   for (int t = 0; t < kMaxThreads; ++t) {
-    std::byte* const guard = stacks + t * (kStack + kGuard);
-    mprotect(guard, kGuard, PROT_NONE);
-    Stack& stack = fibers[t].stack;
-    stack.bottom = guard + kGuard;
-    stack.size = kStack;
-    auto* const top = reinterpret_cast<void**>(guard + kGuard + kStack);
-    top[-2] = reinterpret_cast<void*>(fiber_main);  // returned to, which leaves rsp as after a call
-    stack.pointer = top - 8;                        // below it, six registers
+    std::byte* const bottom = stacks + t * (kStack + kGuard) + kGuard;
+    mprotect(bottom - kGuard, kGuard, PROT_NONE);
+    auto* const top = reinterpret_cast<void**>(bottom + kStack);
+    // Switching to it pops six registers and returns to fiber_main, with rsp as after a call.
+    top[-2] = reinterpret_cast<void*>(fiber_main);
+    fibers[t].stack = {top - 8, bottom, kStack, nullptr};
   }
-  race::ignore(stacks, kMaxThreads * (kStack + kGuard));
+  race::ignore(stacks, kBytes);
   race::ignore(&context, sizeof context);
-}
-
-// --- Blocks -------------------------------------------------------------------------------------
-
-void print_waiting() {
-  for (int t = 0; t < threads; ++t) {
-    const Fiber& fiber = fibers[t];
-    if (fiber.state == State::kEnded) continue;
-    const bool barrier = fiber.state == State::kBarrier;
-    const Site site = barrier ? fiber.site : fiber.request->site;
-    std::fprintf(stderr, "simt:   thread %d waits in %s, %s:%u\n", t,
-                 barrier ? "__syncthreads" : fiber.request->operation, site.file_name(),
-                 site.line());
-  }
 }
 
 void run_block(dim3 block, size_t shared_bytes) {
   if (shared_bytes > 0) std::memset(shared, 0xFF, shared_bytes);
   race::begin_block();
   alive = threads;
-  at_barrier = 0;
   ready_lanes.assign((threads + 31) / 32, 0);
   for (int t = 0; t < threads; ++t) {
-    Fiber& fiber = fibers[t];
-    const unsigned u = static_cast<unsigned>(t);
-    fiber.index = {u % block.x, u / block.x % block.y, u / (block.x * block.y)};
-    fiber.copies.clear();
-    fiber.groups.clear();
+    fibers[t].copies.clear();
+    fibers[t].groups.clear();
     make_ready(t);
   }
   while (alive > 0) {
-    const auto has_ready = [](int warp) { return ready_lanes[warp] != 0; };
-    if (current_warp >= std::ssize(ready_lanes) || !has_ready(current_warp)) {
-      current_warp = choose(static_cast<int>(ready_lanes.size()), has_ready);
+    const auto is_ready = [](int warp) { return ready_lanes[warp] != 0; };
+    if (current_warp >= std::ssize(ready_lanes) || !is_ready(current_warp)) {
+      current_warp = choose(static_cast<int>(ready_lanes.size()), is_ready);
     }
     if (current_warp < 0) {
-      current_warp = 0;
       print_waiting();
-      fail({}, "deadlock: every thread waits");
+      fail("deadlock: every thread waits");
     }
     const uint32_t lanes = ready_lanes[current_warp];
-    running = 32 * current_warp + choose(32, [&](int l) { return (lanes >> l & 1) != 0; });
-    context.thread = fibers[running].index;
+    running = 32 * current_warp + choose(32, [&](int i) { return (lanes >> i & 1) != 0; });
+    const unsigned t = static_cast<unsigned>(running);
+    context.thread = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
     race::run(running);
     switch_stack(scheduler, fibers[running].stack);
     race::run(-1);
   }
-  running = -1;
 }
 
 }  // namespace
 
 // --- For simt.h ---------------------------------------------------------------------------------
 
-void fail(Site site, const char* message) {
+void fail(const char* message, Site site) {
   const uint3 b = context.block, t = context.thread;
   std::fprintf(stderr, "simt: %s\nsimt: in kernel '%s', block (%u, %u, %u), thread (%u, %u, %u)",
                message, kernel_name, b.x, b.y, b.z, t.x, t.y, t.z);
-  if (site.line() != 0) std::fprintf(stderr, ", at %s:%u", site.file_name(), site.line());
+  if (site.line() != 0) {
+    std::fprintf(stderr, ", at %s:%u", site.file_name(), static_cast<unsigned>(site.line()));
+  }
   std::fputc('\n', stderr);
   std::_Exit(1);  // the other fibers' stacks cannot be unwound
 }
 
 void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
               const std::function<void()>& body) {
+  kernel_name = name;
+  kernel = &body;
+  context = {{}, {}, block, grid};
   if (stacks == nullptr) {
     read_schedule();
     create_stacks();
   }
-  kernel_name = name;
-  kernel = &body;
-  context = {{}, {}, block, grid};
   const size_t block_size = size_t{block.x} * block.y * block.z;
-  if (block_size == 0 || block_size > kMaxThreads || block.z > 64) {
-    fail({}, "launch: bad block size");
+  if (block_size == 0 || block_size > kMaxThreads || block.z > 64) fail("bad block size");
+  const size_t grid_size = size_t{grid.x} * grid.y * grid.z;
+  if (grid_size == 0 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535) {
+    fail("bad grid size");
   }
-  if (grid.x == 0 || grid.x > INT32_MAX || grid.y == 0 || grid.y > 65535 || grid.z == 0 ||
-      grid.z > 65535) {
-    fail({}, "launch: bad grid size");
-  }
-  if (shared_bytes > kMaxShared)
-    fail({}, "launch: more shared memory than some architectures have");
+  if (shared_bytes > kMaxShared) fail("more shared memory than some architectures have");
   threads = static_cast<int>(block_size);
   if (shared_bytes > 0 && posix_memalign(&shared, 128, shared_bytes) != 0) std::abort();
   race::begin_grid(shared, shared_bytes);
-  std::vector<unsigned> blocks(size_t{grid.x} * grid.y * grid.z);
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    blocks[order == Order::kReverse ? blocks.size() - 1 - i : i] = static_cast<unsigned>(i);
+  std::vector<unsigned> blocks(grid_size);
+  for (size_t i = 0; i < grid_size; ++i) {
+    blocks[order == Order::kReverse ? grid_size - 1 - i : i] = static_cast<unsigned>(i);
   }
   if (order == Order::kRandom) std::shuffle(blocks.begin(), blocks.end(), generator);
   for (const unsigned i : blocks) {
@@ -276,7 +259,7 @@ void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
 }
 
 void* dynamic_shared() {
-  if (shared == nullptr) fail({}, "the launch asked for no dynamic shared memory");
+  if (shared == nullptr) fail("the launch asked for no dynamic shared memory");
   return shared;
 }
 
@@ -284,32 +267,30 @@ int lane() { return running % 32; }
 
 void barrier(Site site) {
   fibers[running].site = site;
-  ++at_barrier;
   fibers[running].state = State::kBarrier;
+  ++at_barrier;
   end_barrier_if_complete();
   if (fibers[running].state == State::kBarrier) wait_as(State::kBarrier);
 }
 
 bool arrive(Request& request) {
-  const int first = running & ~31;
-  if ((request.mask >> lane() & 1) == 0) fail(request.site, "the calling lane is not in the mask");
+  if ((request.mask >> lane() & 1) == 0) fail("the calling lane is not in the mask", request.site);
   fibers[running].request = &request;
   bool complete = true;
-  for (unsigned rest = request.mask; rest != 0; rest &= rest - 1) {
-    const int other = first + std::countr_zero(rest);
-    if (other == running) continue;
+  for (int other = running & ~31, bit = 0; bit < 32; ++bit, ++other) {
+    if ((request.mask >> bit & 1) == 0 || other == running) continue;
     if (other >= threads || fibers[other].state == State::kEnded) {
-      fail(request.site, "a lane of the mask has ended");
+      fail("a lane of the mask has ended", request.site);
     }
-    complete &= fibers[other].state == State::kWarp;
-    if (fibers[other].state != State::kWarp) continue;
+    if (fibers[other].state != State::kWarp) {
+      complete = false;
+      continue;
+    }
     const Request& theirs = *fibers[other].request;
-    const bool same = theirs.mask == request.mask && same_place(theirs.site, request.site) &&
-                      std::strcmp(theirs.operation, request.operation) == 0;
-    if (!same) {
-      std::fprintf(stderr, "simt: thread %d waits in %s, mask %08x, %s:%u\n", other,
-                   theirs.operation, theirs.mask, theirs.site.file_name(), theirs.site.line());
-      fail(request.site, "divergence: lanes of the mask are in different operations");
+    if (theirs.mask != request.mask || !same_place(theirs.site, request.site) ||
+        std::strcmp(theirs.operation, request.operation) != 0) {
+      print_waiting();
+      fail("divergence: lanes of the mask are in different operations", request.site);
     }
   }
   if (!complete) wait_as(State::kWarp);
@@ -319,8 +300,8 @@ bool arrive(Request& request) {
 const Request& request_of(int lane) { return *fibers[(running & ~31) + lane].request; }
 
 void release(unsigned mask) {
-  for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
-    make_ready((running & ~31) + std::countr_zero(rest));
+  for (int i = 0; i < 32; ++i) {
+    if (mask >> i & 1) make_ready((running & ~31) + i);
   }
 }
 
@@ -329,13 +310,13 @@ void begin_copy(const Copy& copy) { fibers[running].copies.push_back(copy); }
 void commit_copies() { fibers[running].groups.push_back(fibers[running].copies.size()); }
 
 bool end_copy(int pending, Copy& copy) {
-  Fiber& self = fibers[running];
-  if (std::ssize(self.groups) <= pending) return false;
-  const size_t count = self.groups[self.groups.size() - 1 - static_cast<size_t>(pending)];
-  if (count == 0) return false;
-  copy = self.copies.front();
-  self.copies.erase(self.copies.begin());
-  for (size_t& end : self.groups) end -= end > 0;
+  auto& copies = fibers[running].copies;
+  auto& groups = fibers[running].groups;
+  const auto due = std::ssize(groups) - 1 - pending;
+  if (due < 0 || groups[static_cast<size_t>(due)] == 0) return false;
+  copy = copies.front();
+  copies.pop_front();
+  for (size_t& count : groups) count -= count > 0;
   return true;
 }
 

@@ -56,7 +56,9 @@ LENET5_C3: Connections = (
     (0, 1, 2, 3, 4, 5),
 )
 
-# The maps of H2 that feed each of the 12 maps of H3. (1989, Table 1.)
+# The maps of H2 that feed each of the 12 maps of H3. (1989, Table 1.) The paper's counts, 2,578
+# parameters and 98,442 connections, leave 20 kernels: of each half of H2 two maps of H3 see one map
+# and four see both. Which of the 12 is which changes no more than their order.
 LENET1_H3: Connections = (
     (0,),
     (0, 1),
