@@ -56,6 +56,7 @@ constexpr Backend kBackend = {
     .kernels = &kKernels,
     .device_count = cuda::device_count,
     .unavailable_reason = cuda::unavailable_reason,
+    .describe = cuda::describe,
     .allocate = cuda::allocate,
     .deallocate = cuda::deallocate,
     .empty_cache = cuda::empty_cache,

@@ -13,28 +13,28 @@ namespace {
 /// How a packed weight is ordered: for the tiled kernels [filter][kh][kw][channel], channels padded
 /// with zeros, for the direct ones [kh][kw][channel][filter]. Filters and channels are those of the
 /// pass: an input gradient computes input channels from output channels.
+template <class Divisor>
 struct PackShape {
-  int64_t strides[4];                                 // of the weight: o, i, kh, kw
-  int64_t kh, kw, filters, channels, padded, groups;  // filters and channels per group
+  int64_t strides[4];         // of the weight: o, i, kh, kw
+  int64_t filters, channels;  // per group
+  Divisor by_filters, by_all_filters, by_padded, by_kh, by_kw;
   bool backward, direct;
 };
 
-template <class T>
-__global__ void pack_kernel(PackShape s, const T* weight, T* packed, int64_t items) {
-  for_each_item(items, [&](int64_t item) {
-    int64_t rest = item, filter, channel, column;
-    if (s.direct) {
-      filter = rest % (s.filters * s.groups);
-      rest /= s.filters * s.groups;
-    }
-    channel = rest % s.padded;
-    rest /= s.padded;
-    column = rest % s.kw;
-    rest /= s.kw;
-    const int64_t row = rest % s.kh;
-    if (!s.direct) filter = rest / s.kh;
-    const int64_t other = filter / s.filters * s.channels + channel;
-    const int64_t o = s.backward ? other : filter, i = s.backward ? filter % s.filters : channel;
+template <class T, class Index, class Divisor>
+__global__ void pack_kernel(PackShape<Divisor> s, const T* weight, T* packed, Index items) {
+  for_each_item(items, [&](Index item) {
+    Index filter = item;  // what remains at the end, if it is outermost
+    Index innermost = 0;
+    if (s.direct) innermost = split_off(filter, s.by_all_filters);
+    const Index channel = split_off(filter, s.by_padded);
+    const Index column = split_off(filter, s.by_kw);
+    const Index row = split_off(filter, s.by_kh);
+    Index group = s.direct ? innermost : filter;
+    const int64_t all = group;
+    const Index within = split_off(group, s.by_filters);
+    const int64_t other = group * s.channels + channel;
+    const int64_t o = s.backward ? other : all, i = s.backward ? within : channel;
     packed[item] = channel < s.channels ? weight[o * s.strides[0] + i * s.strides[1] +
                                                  row * s.strides[2] + column * s.strides[3]]
                                         : T(0);
@@ -78,13 +78,34 @@ __global__ void finish_kernel(Epilogue<T> epilogue, int32_t splits, FastDivisor 
 
 // --- Launchers ----------------------------------------------------------------------------------
 
+constexpr int64_t kInt32Items = INT32_MAX - kThreads * kItems;  // with a full last block
+
+template <class T, class Index, class Divisor>
+void launch_pack(const Conv2dPackArgs& a, int64_t items, Stream stream) {
+  const ConvAlgorithm algorithm = decode_algorithm(a.plan.algorithm);
+  PackShape<Divisor> s{};
+  std::copy_n(a.weight_strides, 4, s.strides);
+  s.filters = result_channels(a.g, a.pass);
+  s.channels = source_channels(a.g, a.pass);
+  s.by_filters = Divisor(s.filters);
+  s.by_all_filters = Divisor(s.filters * a.g.groups);
+  s.by_padded = Divisor(packed_channels(a.g, a.dtype, a.pass, algorithm));
+  s.by_kh = Divisor(a.g.kh);
+  s.by_kw = Divisor(a.g.kw);
+  s.backward = a.pass == ConvPass::kInputGrad;
+  s.direct = algorithm.kernel == ConvKernel::kDirect;
+  launch_items("conv2d", pack_kernel<T, Index, Divisor>, items, stream, s,
+               static_cast<const T*>(a.weight), static_cast<T*>(a.packed),
+               static_cast<Index>(items));
+}
+
 /// `x` [rows][channels of the layout], padded into `copy` if the layout asks for it.
 template <class T>
 const T* padded(const T* x, int64_t rows, const ChannelLayout& layout, void* copy, Stream stream) {
   if (!layout.pads()) return x;
   T* y = static_cast<T*>(copy);
   const int64_t items = rows * layout.padded();
-  if (items < INT32_MAX) {
+  if (items < kInt32Items) {
     launch_items("conv2d", pad_kernel<T, int32_t>, items, stream, x, y,
                  static_cast<int32_t>(layout.channels), static_cast<int32_t>(layout.padded()),
                  items);
@@ -175,22 +196,15 @@ Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
 }
 
 void conv2d_pack(const Conv2dPackArgs& a, Stream stream) {
-  const bool direct = decode_algorithm(a.plan.algorithm).kernel == ConvKernel::kDirect;
-  PackShape s{};
-  std::copy_n(a.weight_strides, 4, s.strides);
-  s.kh = a.g.kh;
-  s.kw = a.g.kw;
-  s.filters = result_channels(a.g, a.pass);
-  s.channels = source_channels(a.g, a.pass);
-  s.padded = direct ? s.channels : channel_layout(s.channels, a.dtype).padded();
-  s.groups = a.g.groups;
-  s.backward = a.pass == ConvPass::kInputGrad;
-  s.direct = direct;
-  const int64_t items = s.groups * s.filters * s.kh * s.kw * s.padded;
+  const int64_t items = a.g.groups * result_channels(a.g, a.pass) * a.g.kh * a.g.kw *
+                        packed_channels(a.g, a.dtype, a.pass, decode_algorithm(a.plan.algorithm));
   with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch_items("conv2d", pack_kernel<T>, items, stream, s, static_cast<const T*>(a.weight),
-                 static_cast<T*>(a.packed), items);
+    if (items < kInt32Items) {
+      launch_pack<T, int32_t, FastDivisor>(a, items, stream);
+    } else {
+      launch_pack<T, int64_t, int64_t>(a, items, stream);
+    }
   });
 }
 

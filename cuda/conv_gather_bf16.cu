@@ -15,6 +15,8 @@ void gather_bf16(const GatherShape& shape, const ConvAlgorithm& algorithm, int v
       return launch_gather<TensorCoreTile<Bf16Mma, 128, 128, false>, 16>(args, stream);
     case 1:
       return launch_gather<TensorCoreTile<Bf16Mma, 128, 64, false>, 16>(args, stream);
+    case kNarrowTile:
+      return launch_gather<TensorCoreTile<Bf16Mma, 128, 32, false>, 16>(args, stream);
     default:
       return launch_gather<TensorCoreTile<Bf16Mma, 64, 64, false>, 16>(args, stream);
   }

@@ -8,14 +8,22 @@ void gather_f32(const GatherShape& shape, const ConvAlgorithm& algorithm,
                 Stream stream) {
   const GatherArgs<float> args{shape, operands, epilogue};
   if (algorithm.kernel == ConvKernel::kCudaCores) {
-    return algorithm.tile == 1 ? launch_gather<CudaCoreTile<128, 64, false>, 16>(args, stream)
-                               : launch_gather<CudaCoreTile<64, 64, false>, 16>(args, stream);
+    switch (algorithm.tile) {
+      case 1:
+        return launch_gather<CudaCoreTile<128, 64, false>, 16>(args, stream);
+      case kNarrowTile:
+        return launch_gather<CudaCoreTile<128, 32, false>, 16>(args, stream);
+      default:
+        return launch_gather<CudaCoreTile<64, 64, false>, 16>(args, stream);
+    }
   }
   switch (algorithm.tile) {
     case 0:
       return launch_gather<TensorCoreTile<Tf32Mma, 128, 128, false>, 16>(args, stream);
     case 1:
       return launch_gather<TensorCoreTile<Tf32Mma, 128, 64, false>, 16>(args, stream);
+    case kNarrowTile:
+      return launch_gather<TensorCoreTile<Tf32Mma, 128, 32, false>, 16>(args, stream);
     default:
       return launch_gather<TensorCoreTile<Tf32Mma, 64, 64, false>, 16>(args, stream);
   }

@@ -23,8 +23,8 @@ constexpr double kLaunch = 3e-6;
 constexpr double kWave = 2e-6;  // filling the pipeline, storing the results
 
 /// By index of kTiles: share of the rate that a tile's operands leave, and blocks per processor.
-constexpr double kTileRate[] = {1, 0.8, 0.6};
-constexpr int kTileBlocks[] = {2, 3, 4};
+constexpr double kTileRate[] = {1, 0.8, 0.6, 0.5};
+constexpr int kTileBlocks[] = {2, 3, 4, 3};
 
 constexpr int32_t kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 constexpr int64_t kMinSlices = 4;  // of a split: the pipeline must fill
@@ -132,8 +132,9 @@ bool algorithm_applies(const Conv2dGeometry& g, DType dtype, ConvPass pass,
   if (dtype == DType::kFloat64 || !fits(g, dtype, pass)) return false;
   // The sum of splits is indexed with 32 bits.
   if (a.splits > 1 && static_cast<double>(results(g, pass)) >= kIndexLimit) return false;
-  if (a.kernel == ConvKernel::kCudaCores) return dtype == DType::kFloat32 && a.tile > 0;
   const bool weight_grad = pass == ConvPass::kWeightGrad;
+  if (weight_grad && a.tile == kNarrowTile) return false;
+  if (a.kernel == ConvKernel::kCudaCores) return dtype == DType::kFloat32 && a.tile > 0;
   if (channel_layout(source_channels(g, pass), dtype).vector_bytes == 8) {
     return a.tile == (weight_grad ? 2 : 1);
   }
@@ -195,13 +196,13 @@ ConvWorkspace conv_workspace(const Conv2dGeometry& g, DType dtype, ConvPass pass
 Conv2dPlan make_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass, const ConvAlgorithm& a) {
   size_t packed = 0;
   if (pass != ConvPass::kWeightGrad) {
-    const int64_t channels = source_channels(g, pass);
-    const int64_t padded =
-        a.kernel == ConvKernel::kDirect ? channels : channel_layout(channels, dtype).padded();
-    packed = static_cast<size_t>(g.groups * result_channels(g, pass) * g.kh * g.kw * padded) *
+    packed = static_cast<size_t>(g.groups * result_channels(g, pass) * g.kh * g.kw *
+                                 packed_channels(g, dtype, pass, a)) *
              item_size(dtype);
   }
-  return {encode(a), packed, conv_workspace(g, dtype, pass, a).bytes()};
+  constexpr const char* kNames[] = {"direct", "cuda cores", "tensor cores"};
+  return {encode(a), packed, conv_workspace(g, dtype, pass, a).bytes(),
+          kNames[static_cast<int>(a.kernel)]};
 }
 
 // --- Tiled kernels ------------------------------------------------------------------------------

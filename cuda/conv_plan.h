@@ -15,7 +15,8 @@ enum class ConvKernel : int32_t { kDirect, kCudaCores, kTensorCores };
 struct TileSize {
   int32_t m, n;
 };
-inline constexpr TileSize kTiles[] = {{128, 128}, {128, 64}, {64, 64}};
+inline constexpr TileSize kTiles[] = {{128, 128}, {128, 64}, {64, 64}, {128, 32}};
+inline constexpr int32_t kNarrowTile = 3;  // for layers of few filters; no weight gradient has it
 
 /// What Conv2dPlan::algorithm encodes. The reduction is cut into `splits` whose sums are added in
 /// their order.
@@ -67,6 +68,14 @@ constexpr int64_t source_channels(const Conv2dGeometry& g, ConvPass pass) {
 }
 constexpr int64_t result_channels(const Conv2dGeometry& g, ConvPass pass) {
   return (pass == ConvPass::kInputGrad ? g.c : g.o) / g.groups;
+}
+
+/// Channels of a packed weight's row.
+constexpr int64_t packed_channels(const Conv2dGeometry& g, DType dtype, ConvPass pass,
+                                  const ConvAlgorithm& algorithm) {
+  const int64_t channels = source_channels(g, pass);
+  return algorithm.kernel == ConvKernel::kDirect ? channels
+                                                 : channel_layout(channels, dtype).padded();
 }
 
 template <class Int>

@@ -14,6 +14,8 @@ namespace striate::cuda {
 int device_count();
 /// Why device_count() is 0; empty otherwise.
 std::string unavailable_reason();
+/// Name, compute capability, memory and driver of a device; also of one that is too old to use.
+std::string describe(Device device);
 /// False in a child forked after CUDA was initialised: there no CUDA call may be made.
 bool usable();
 /// Makes `device` the calling thread's own and returns the stream that all its work runs on, which
@@ -27,6 +29,9 @@ void synchronize(Device device);
 void* allocate(size_t bytes, Device device);
 /// Keeps the block for later. Reuse is safe at once: all work of a device is in one stream's order.
 void deallocate(void* data, size_t bytes, Device device);
+/// The same for memory between two kernels of one call; in a capture it is the graph's.
+void* allocate_scratch(size_t bytes, Device device);
+void deallocate_scratch(void* data, size_t bytes, Device device);
 void empty_cache(Device device);
 MemoryStats memory_stats(Device device);
 

@@ -37,6 +37,8 @@ double measure_peak(Peak peak, double seconds);
 int device_count(DeviceType type);
 /// Why device_count is 0; empty when it is not.
 std::string device_unavailable_reason(DeviceType type);
+/// What the device is, in words. Throws DeviceError where it is not there.
+std::string device_description(Device device);
 /// Waits until all work queued on the device is done.
 void synchronize(Device device);
 /// Returns the blocks that the device's allocator caches to the system.

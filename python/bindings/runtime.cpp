@@ -40,6 +40,8 @@ void bind_runtime(py::module_& m) {
   m.def(
       "cuda_unavailable_reason", [] { return device_unavailable_reason(DeviceType::kCUDA); },
       Unlocked(), "Why cuda_device_count() is 0; empty when it is not.");
+  m.def("device_description", &device_description, py::arg("device"), Unlocked(),
+        "What the device is, in words. Raises DeviceError where it is not there.");
   m.def("synchronize", &synchronize, py::arg("device"), Unlocked(),
         "Waits until all work queued on the device is done.");
   m.def("empty_cache", &empty_cache, py::arg("device"), Unlocked(),

@@ -29,6 +29,8 @@ std::string device_unavailable_reason(DeviceType type) {
   return found ? found->unavailable_reason() : "striate was built without CUDA";
 }
 
+std::string device_description(Device device) { return backend(device).describe(device); }
+
 void synchronize(Device device) {
   check_not_capturing("synchronize", device, "waiting");
   backend(device).synchronize(device);

@@ -58,6 +58,7 @@ constexpr Backend kBackend = {
     .kernels = &kKernels,
     .device_count = [] { return 1; },
     .unavailable_reason = [] { return std::string(); },
+    .describe = [](Device) { return std::string("cpu, ") + cpu_isa(); },
     .allocate = cpu::allocate,
     .deallocate = cpu::deallocate,
     .empty_cache = cpu::empty_cache,

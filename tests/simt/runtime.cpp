@@ -28,12 +28,12 @@ const char* cudaGetErrorName(cudaError_t) { return "an error"; }
 
 namespace striate::cuda {
 
-void* allocate(size_t bytes, Device) {
+void* allocate_scratch(size_t bytes, Device) {
   void* data = nullptr;
   if (posix_memalign(&data, 64, bytes) != 0) return nullptr;
   return std::memset(data, 0xFF, bytes);
 }
 
-void deallocate(void* data, size_t, Device) { std::free(data); }
+void deallocate_scratch(void* data, size_t, Device) { std::free(data); }
 
 }  // namespace striate::cuda

@@ -86,6 +86,7 @@ def _measure(conv: Conv, batch: int, seconds: float, peak: float) -> Iterator[Ro
             "convolution": str(conv),
             "batch": batch,
             "pass": name,
+            "winograd": st.config.winograd,
             "isa": st.cpu_isa(),
             "threads": st.get_num_threads(),
             "framework": "striate",

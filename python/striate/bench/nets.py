@@ -22,7 +22,7 @@ import numpy as np
 import striate as st
 from striate import models
 from striate.bench.processes import Worker
-from striate.bench.rows import Row, name
+from striate.bench.rows import Row, compare
 from striate.models.registry import input_size
 
 MODES = ("train", "infer")
@@ -46,6 +46,7 @@ class Case:
     mode: str  # of MODES
     batch: int
     threads: int
+    dtype: str = "float32"
 
 
 Log = Callable[[str], None]
@@ -69,10 +70,9 @@ def measure(case: Case, peers: list[str], seconds: float, log: Log) -> list[Row]
             if not rows:
                 rounds([ours], seconds)
             own = _row(case, ours)
-    if rows:
-        best = min(rows, key=lambda row: float(row["ratio"]))
-        own |= {"best_peer": name(best), "ratio": best["ratio"]}
-    return [own, *rows]
+    rows = [own, *rows]
+    compare(rows)
+    return rows
 
 
 def rounds(workers: list[Worker], seconds: float) -> None:
@@ -160,7 +160,6 @@ def _job(case: Case, directory: Path) -> dict[str, Any]:
     arrays: dict[str, Any] = {key: value.numpy() for key, value in state.items()}
     np.savez(directory / "weights.npz", **arrays)
     return asdict(case) | {
-        "dtype": "float32",
         "input_size": input_size(case.model),
         "weights": str(directory / "weights.npz"),
         "onnx": str(directory / "model.onnx"),
