@@ -1,8 +1,12 @@
-"""Runs the comparisons of the README's table and writes one results file.
+"""Runs the committed benchmarks, one results file a subject.
 
-    python benchmarks/run.py benchmarks/results/NAME.json
+    python benchmarks/run.py SUBJECT [--only TEXT] [--limit SECONDS] [--again]
 
-needs the extra `bench` (torch, onnxruntime, onnx). Commit the file, then run update_readme.py.
+SUBJECT is machine, convs, ops, nets, scaling or `all`; the extra `bench` (torch, onnxruntime, onnx,
+openvino) is needed. A subject is measured in pieces, each a command of its own, and the file is
+written after every piece: a run that was cut, or that --limit ended, goes on where it stopped.
+--again measures what the file already has; --only takes the pieces whose command contains TEXT.
+Commit the files, then run update_readme.py.
 """
 
 from __future__ import annotations
@@ -11,44 +15,115 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-CASES = [
-    ("lenet5", "train", 64),
-    ("lenet5", "infer", 64),
-    ("lenet5", "infer", 1),
-]
+from striate.bench.rows import compare
+
+RESULTS = Path(__file__).parent / "results"
+MODELS = ("lenet5", "alexnet", "vgg16", "resnet18", "resnet50", "resnet152")
+TRAIN_BATCH = {"lenet5": 64}
+_IDENTITY = (
+    *("measure", "operation", "convolution", "pass", "winograd", "model", "mode", "dtype", "batch"),
+    *("isa", "threads", "framework", "variant"),
+)
 
 
-def bench(model: str, mode: str, batch: int, threads: int | None) -> dict:
-    command = [sys.executable, "-m", "striate", "bench", "nets", "--json"]
-    command += ["--model", model, "--mode", mode, "--batch", str(batch)]
-    if threads is not None:
-        command += ["--threads", str(threads)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+def nets() -> list[list[str]]:
+    """Training in a piece per variant of torch: each may take a minute."""
+    pieces = []
+    for model in MODELS:
+        command = ["nets", "--model", model, "--mode", "infer"]
+        for batch in ("1", "16"):
+            for peers in ("torch", "onnxruntime,openvino"):
+                pieces.append([*command, "--batch", batch, "--peers", peers])
+        for variant in ("eager", "channels_last", "compile"):
+            batch = str(TRAIN_BATCH.get(model, 16))
+            command = ["nets", "--model", model, "--mode", "train", "--batch", batch]
+            pieces.append([*command, "--peers", f"torch:{variant}"])
+    return pieces
+
+
+def scaling() -> list[list[str]]:
+    common = ["--mode", "infer", "--peers", "openvino", "--seconds", "2"]
+    return [
+        ["nets", "--model", model, "--batch", batches, "--threads", threads, *common]
+        for model in ("lenet5", "resnet18", "resnet50")
+        for threads in ("1", "2")
+        for batches in ("1,2,4,8", "16,32", "64")
+    ]
+
+
+PIECES = {
+    "machine": [["machine"]],
+    "convs": [["convs"], ["convs", "--no-winograd"], ["convs", "--no-winograd", "--isa", "avx2"]],
+    "ops": [["ops"]],
+    "nets": nets(),
+    "scaling": scaling(),
+}
+
+
+def merge(subject: str, command: list[str], report: dict) -> None:
+    """Adds a report's rows to the subject's file, in place of those of the same case."""
+    path = RESULTS / f"{subject}.json"
+    result = {"subject": subject, "command": f"python benchmarks/run.py {subject}"}
+    result |= {"machine": report["machine"], "pieces": [], "rows": []}
+    if path.exists():
+        result |= json.loads(path.read_text())
+    words = " ".join(command)
+    result["pieces"] = sorted({*result["pieces"], words}, key=order_in(subject))
+    measured = {identity(row): row for row in result["rows"]}
+    for row in report["rows"]:
+        measured[identity(row)] = row | {"commit": commit()}
+    result["rows"] = list(measured.values())
+    path.parent.mkdir(exist_ok=True)
+    if subject in ("nets", "scaling"):
+        compare(result["rows"])
+    rows = ",\n  ".join(json.dumps(row) for row in result.pop("rows"))
+    head = json.dumps(result, indent=1).removesuffix("\n}")
+    path.write_text(f'{head},\n "rows": [\n  {rows}\n ]\n}}\n')
+
+
+def identity(row: dict) -> tuple:
+    return tuple(row.get(key) for key in _IDENTITY)
+
+
+def order_in(subject: str):
+    known = [" ".join(piece) for piece in PIECES[subject]]
+    return lambda words: (known.index(words) if words in known else len(known), words)
 
 
 def commit() -> str:
-    root = Path(__file__).parent
-    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    describe = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--abbrev=12"]
     return subprocess.run(describe, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
+def done(subject: str) -> list[str]:
+    path = RESULTS / f"{subject}.json"
+    return json.loads(path.read_text())["pieces"] if path.exists() else []
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--threads", type=int)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("subject", choices=(*PIECES, "all"))
+    parser.add_argument("--only", default="", metavar="TEXT")
+    parser.add_argument("--limit", type=float, default=float("inf"), metavar="SECONDS")
+    parser.add_argument("--again", action="store_true")
     args = parser.parse_args()
-    runs = [bench(*case, args.threads) for case in CASES]
-    result = {
-        "command": f"python benchmarks/run.py {args.out}",
-        "commit": commit(),
-        "machine": runs[0]["machine"],
-        "runs": runs,
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    start = time.monotonic()
+    for subject in PIECES if args.subject == "all" else [args.subject]:
+        for piece in PIECES[subject]:
+            words = " ".join(piece)
+            if args.only not in words or (not args.again and words in done(subject)):
+                continue
+            if time.monotonic() - start > args.limit:
+                return
+            print("striate bench", words, flush=True)
+            command = [sys.executable, "-m", "striate", "bench", *piece, "--json"]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            merge(subject, piece, json.loads(output.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -1,54 +1,67 @@
-"""Writes the README's benchmark table from a committed results file.
+"""Writes the tables of README.md and docs/performance.md, and its picture, from the results files.
 
-    python benchmarks/update_readme.py benchmarks/results/NAME.json [--check]
+    python benchmarks/update_readme.py [--check]
 
-With --check it changes nothing and fails if the README shows anything else.
+A page's text between `<!-- benchmark NAME -->` and `<!-- /benchmark -->` is NAME's table. With
+--check nothing is written, and it fails if a page shows anything else. The picture takes
+matplotlib.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- benchmark -->\n", "<!-- /benchmark -->"
+import tables
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("README.md", "docs/performance.md")
+PICTURE = ROOT / "docs" / "images" / "scaling.svg"
+SECTIONS = {
+    "ratios": ("nets", tables.ratios),
+    "networks": ("nets", tables.networks),
+    "memory": ("nets", tables.memory),
+    "machine": ("machine", tables.machine),
+    "convolutions-summary": ("convs", tables.convolutions_summary),
+    "convolutions": ("convs", tables.convolutions),
+    "operations": ("ops", tables.operations),
+}
+_SECTION = re.compile(r"(<!-- benchmark (\S+) -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
 
 
-def table(result: dict, source: str) -> str:
-    machine = result["machine"]
-    lines = [
-        f"{machine['cpu']}, {machine['isa']}, {machine['threads']} threads, commit "
-        f"{result['commit']}; images per second, [all figures]({source}).",
-        "",
-        "| network | mode | batch | Striate | best peer | ratio |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    for run in result["runs"]:
-        rows = {row["name"]: row for row in run["results"]}
-        peer = rows[run["best_peer"]]
-        lines.append(
-            f"| {run['model']} | {run['mode']} | {run['batch']} "
-            f"| {rows['striate']['images_per_second']:,.0f} "
-            f"| {peer['images_per_second']:,.0f} ({peer['name']} {peer['version']}) "
-            f"| {run['ratio']:.2f} |"
-        )
-    return "\n".join([*lines, "", f"Command: `{result['command']}`", ""])
+def section(name: str) -> str:
+    subject, to_table = SECTIONS[name]
+    path = RESULTS / f"{subject}.json"
+    if not path.exists():
+        return "Not measured.\n"
+    result = json.loads(path.read_text())
+    return f"{tables.source(result)}\n{to_table(result)}"
+
+
+def updated(text: str) -> str:
+    return _SECTION.sub(lambda match: match[1] + section(match[2]) + match[3], text)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    text = README.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    source = args.results.resolve().relative_to(README.parent).as_posix()
-    updated = head + BEGIN + table(json.loads(args.results.read_text()), source) + END + tail
-    if args.check and updated != text:
-        raise SystemExit(f"README.md does not show {source}; run benchmarks/update_readme.py")
-    README.write_text(updated)
+    for page in PAGES:
+        path = ROOT / page
+        text = path.read_text()
+        if args.check and updated(text) != text:
+            raise SystemExit(f"{page} does not show the results; run benchmarks/update_readme.py")
+        path.write_text(updated(text))
+    scaling = RESULTS / "scaling.json"
+    if scaling.exists() and not args.check:
+        import plots
+
+        plots.scaling(json.loads(scaling.read_text()), PICTURE)
 
 
 if __name__ == "__main__":

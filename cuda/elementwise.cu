@@ -1,74 +1,72 @@
 // Functions of one element, their derivatives, and the scaled sum of two arrays. Bound by memory.
 #include "entries.h"
-#include "index.cuh"
+#include "vector.cuh"
 
 namespace striate::cuda {
 namespace {
 
-// --- Kernels ------------------------------------------------------------------------------------
+// --- Functions ----------------------------------------------------------------------------------
 
-template <UnaryOp kOp, class T>
-__device__ T apply(T x) {
-  if constexpr (kOp == UnaryOp::kNeg) {
-    return -x;
-  } else if constexpr (kOp == UnaryOp::kExp) {
-    return exp(x);
-  } else if constexpr (kOp == UnaryOp::kLog) {
-    return log(x);
-  } else if constexpr (kOp == UnaryOp::kSqrt) {
-    return sqrt(x);
-  } else if constexpr (kOp == UnaryOp::kAbs) {
-    return fabs(x);
-  } else if constexpr (kOp == UnaryOp::kRelu) {
-    return x <= 0 ? T{0} : x;  // asked this way round, NaN stays NaN
-  } else if constexpr (kOp == UnaryOp::kSigmoid) {
-    return 1 / (1 + exp(-x));
-  } else {
-    static_assert(kOp == UnaryOp::kTanh);
-    return tanh(x);
+template <UnaryOp kOp>
+struct Unary {
+  template <class T>
+  __device__ T operator()(T x) const {
+    if constexpr (kOp == UnaryOp::kNeg) {
+      return -x;
+    } else if constexpr (kOp == UnaryOp::kExp) {
+      return exp(x);
+    } else if constexpr (kOp == UnaryOp::kLog) {
+      return log(x);
+    } else if constexpr (kOp == UnaryOp::kSqrt) {
+      return sqrt(x);
+    } else if constexpr (kOp == UnaryOp::kAbs) {
+      return fabs(x);
+    } else if constexpr (kOp == UnaryOp::kRelu) {
+      return x <= 0 ? T{0} : x;  // asked this way round, NaN stays NaN
+    } else if constexpr (kOp == UnaryOp::kSigmoid) {
+      return 1 / (1 + exp(-x));
+    } else {
+      static_assert(kOp == UnaryOp::kTanh);
+      return tanh(x);
+    }
   }
-}
+};
 
 /// f'(x) from f(x), or from x for log and abs.
-template <UnaryOp kOp, class T>
-__device__ T grad(T grad_y, T saved) {
-  if constexpr (kOp == UnaryOp::kExp) {
-    return grad_y * saved;
-  } else if constexpr (kOp == UnaryOp::kLog) {
-    return grad_y / saved;
-  } else if constexpr (kOp == UnaryOp::kSqrt) {
-    return grad_y / (2 * saved);
-  } else if constexpr (kOp == UnaryOp::kAbs) {
-    return saved > 0 ? grad_y : saved < 0 ? -grad_y : saved * grad_y;  // 0, or NaN
-  } else if constexpr (kOp == UnaryOp::kRelu) {
-    return saved <= 0 ? T{0} : grad_y;
-  } else if constexpr (kOp == UnaryOp::kSigmoid) {
-    return grad_y * saved * (1 - saved);
-  } else {
-    static_assert(kOp == UnaryOp::kTanh);
-    return grad_y * (1 - saved * saved);
+template <UnaryOp kOp>
+struct UnaryBackward {
+  template <class T>
+  __device__ T operator()(T grad_y, T saved) const {
+    if constexpr (kOp == UnaryOp::kExp) {
+      return grad_y * saved;
+    } else if constexpr (kOp == UnaryOp::kLog) {
+      return grad_y / saved;
+    } else if constexpr (kOp == UnaryOp::kSqrt) {
+      return grad_y / (2 * saved);
+    } else if constexpr (kOp == UnaryOp::kAbs) {
+      return saved > 0 ? grad_y : saved < 0 ? -grad_y : saved * grad_y;  // 0, or NaN
+    } else if constexpr (kOp == UnaryOp::kRelu) {
+      return saved <= 0 ? T{0} : grad_y;
+    } else if constexpr (kOp == UnaryOp::kSigmoid) {
+      return grad_y * saved * (1 - saved);
+    } else {
+      static_assert(kOp == UnaryOp::kTanh);
+      return grad_y * (1 - saved * saved);
+    }
   }
-}
-
-template <UnaryOp kOp, class T>
-__global__ void unary_kernel(const T* x, T* y, int64_t n) {
-  for_each_item(n, [&](int64_t i) { y[i] = apply<kOp>(x[i]); });
-}
-
-template <UnaryOp kOp, class T>
-__global__ void unary_backward_kernel(const T* grad_y, const T* saved, T* grad_x, int64_t n) {
-  for_each_item(n, [&](int64_t i) { grad_x[i] = grad<kOp>(grad_y[i], saved[i]); });
-}
+};
 
 template <class T>
-__global__ void axpby_kernel(const T* x, T* y, int64_t n, T alpha, T beta) {
-  for_each_item(n, [&](int64_t i) { y[i] = alpha * x[i] + beta * y[i]; });
-}
+struct Axpby {
+  T alpha, beta;
+  __device__ T operator()(T x, T y) const { return alpha * x + beta * y; }
+};
 
 template <class T>
-__global__ void scale_kernel(T* y, int64_t n, T beta) {
-  for_each_item(n, [&](int64_t i) { y[i] = beta * y[i]; });
-}
+struct Scale {
+  T beta;
+  __device__ T operator()(T y) const { return beta * y; }
+};
 
 }  // namespace
 
@@ -76,36 +74,32 @@ __global__ void scale_kernel(T* y, int64_t n, T beta) {
 
 void unary(const UnaryArgs& a, Stream stream) {
   using enum UnaryOp;
-  with_float_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    with_value<kNeg, kExp, kLog, kSqrt, kAbs, kRelu, kSigmoid, kTanh>(a.op, [&](auto op) {
-      launch_items("unary", unary_kernel<op(), T>, a.n, stream, static_cast<const T*>(a.x),
-                   static_cast<T*>(a.y), a.n);
-    });
+    with_value<kNeg, kExp, kLog, kSqrt, kAbs, kRelu, kSigmoid, kTanh>(
+        a.op, [&](auto op) { map<T>("unary", a.n, stream, Unary<op()>{}, a.y, a.x); });
   });
 }
 
 void unary_backward(const UnaryBackwardArgs& a, Stream stream) {
   using enum UnaryOp;
-  with_float_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     with_value<kExp, kLog, kSqrt, kAbs, kRelu, kSigmoid, kTanh>(a.op, [&](auto op) {
-      launch_items("unary_backward", unary_backward_kernel<op(), T>, a.n, stream,
-                   static_cast<const T*>(a.grad_y), static_cast<const T*>(a.saved),
-                   static_cast<T*>(a.grad_x), a.n);
+      map<T>("unary_backward", a.n, stream, UnaryBackward<op()>{}, a.grad_x, a.grad_y, a.saved);
     });
   });
 }
 
 void axpby(const AxpbyArgs& a, Stream stream) {
-  with_float_type(a.dtype, [&](auto type) {
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const T alpha = static_cast<T>(a.alpha), beta = static_cast<T>(a.beta);
+    using C = Compute<T>;
+    const C alpha = static_cast<C>(a.alpha), beta = static_cast<C>(a.beta);
     if (a.x == nullptr) {
-      launch_items("axpby", scale_kernel<T>, a.n, stream, static_cast<T*>(a.y), a.n, beta);
+      map<T>("axpby", a.n, stream, Scale<C>{beta}, a.y, a.y);
     } else {
-      launch_items("axpby", axpby_kernel<T>, a.n, stream, static_cast<const T*>(a.x),
-                   static_cast<T*>(a.y), a.n, alpha, beta);
+      map<T>("axpby", a.n, stream, Axpby<C>{alpha, beta}, a.y, a.x, a.y);
     }
   });
 }

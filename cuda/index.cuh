@@ -9,6 +9,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "division.h"
+
 namespace striate::cuda {
 
 // --- Work division ------------------------------------------------------------------------------
@@ -16,24 +18,29 @@ namespace striate::cuda {
 inline constexpr int kThreads = 256;
 inline constexpr int kItems = 4;  // per thread: independent loads in flight hide memory latency
 
-/// Calls body(i) once for every i in [0, n) over a grid that launch_items() made. Neighbouring
-/// threads get neighbouring items.
-template <class Index, class Body>
+/// Calls body(i) once for every i in [0, n) over a grid that launch_items() made, with the same
+/// kPerThread. Neighbouring threads get neighbouring items.
+template <int kPerThread = kItems, class Index, class Body>
 __device__ void for_each_item(Index n, Body body) {
-  const Index first = static_cast<Index>(blockIdx.x) * (kThreads * kItems) + threadIdx.x;
+  const Index first = static_cast<Index>(blockIdx.x) * (kThreads * kPerThread) + threadIdx.x;
 #pragma unroll
-  for (int k = 0; k < kItems; ++k) {
+  for (int k = 0; k < kPerThread; ++k) {
     const Index i = first + k * kThreads;
     if (i < n) body(i);
   }
 }
 
 template <class... Params>
+void launch_blocks(const char* name, void (*kernel)(Params...), int64_t blocks, dim3 threads,
+                   Stream stream, std::type_identity_t<Params>... args) {
+  if (blocks == 0) return;
+  launch(name, kernel, dim3(static_cast<unsigned>(blocks)), threads, 0, stream, args...);
+}
+
+template <int kPerThread = kItems, class... Params>
 void launch_items(const char* name, void (*kernel)(Params...), int64_t n, Stream stream,
                   std::type_identity_t<Params>... args) {
-  if (n == 0) return;
-  const int64_t blocks = (n - 1) / (kThreads * kItems) + 1;
-  launch(name, kernel, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream, args...);
+  launch_blocks(name, kernel, ceil_div(n, kThreads * kPerThread), dim3(kThreads), stream, args...);
 }
 
 // --- Strided index spaces -----------------------------------------------------------------------
@@ -71,18 +78,29 @@ inline int64_t numel(const Dims& shape) {
   return product;
 }
 
-/// Whether every offset into every operand, and every item that a full last block would have,
-/// fits int32_t.
+/// Whether n items, and those that a full last block would have, can be counted in int32_t.
+constexpr bool fits_int32(int64_t n) {
+  return n <= std::numeric_limits<int32_t>::max() - kThreads * kItems;
+}
+/// Whether every item and every offset into every operand fits.
 template <int kOperands>
 bool fits_int32(const Dims& shape, const Dims* const (&strides)[kOperands]) {
-  constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
-  if (numel(shape) > kLimit - kThreads * kItems) return false;
+  if (!fits_int32(numel(shape))) return false;
   for (const Dims* operand : strides) {
     int64_t span = 0;
     for (int d = 0; d < shape.size(); ++d) span += (shape[d] - 1) * std::abs((*operand)[d]);
-    if (span > kLimit) return false;
+    if (!fits_int32(span)) return false;
   }
   return true;
+}
+/// Calls body(Index{}) with int32_t if `fits`, else with int64_t.
+template <class Body>
+void with_index(bool fits, const Body& body) {
+  if (fits) {
+    body(int32_t{});
+  } else {
+    body(int64_t{});
+  }
 }
 
 template <class Index, int kOperands>
@@ -103,11 +121,8 @@ StridedSpace<kOperands, Index> make_space(const Dims& shape,
 /// Calls body(space) with the narrowest index type that will do.
 template <int kOperands, class Body>
 void with_space(const Dims& shape, const Dims* const (&strides)[kOperands], const Body& body) {
-  if (fits_int32(shape, strides)) {
-    body(make_space<int32_t>(shape, strides));
-  } else {
-    body(make_space<int64_t>(shape, strides));
-  }
+  with_index(fits_int32(shape, strides),
+             [&](auto index) { body(make_space<decltype(index)>(shape, strides)); });
 }
 
 // --- Element types ------------------------------------------------------------------------------
@@ -138,13 +153,25 @@ void with_type(DType dtype, const Body& body) {
   }
 }
 
+/// As above, for floating types alone.
+template <class Body>
+void with_floating_type(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::kFloat64:
+      return body(Type<double>{});
+    case DType::kBFloat16:
+      return body(Type<__nv_bfloat16>{});
+    default:
+      return body(Type<float>{});
+  }
+}
 /// As above, for float32 and float64 alone.
 template <class Body>
 void with_float_type(DType dtype, const Body& body) {
-  if (dtype == DType::kFloat32) {
-    body(Type<float>{});
-  } else {
+  if (dtype == DType::kFloat64) {
     body(Type<double>{});
+  } else {
+    body(Type<float>{});
   }
 }
 

@@ -1,6 +1,6 @@
 // Filling, copying and counting. All are bound by memory: one pass, no arithmetic worth naming.
 #include "entries.h"
-#include "index.cuh"
+#include "vector.cuh"
 
 namespace striate::cuda {
 namespace {
@@ -32,7 +32,8 @@ __global__ void accumulate_kernel(const T* x, T* y, StridedSpace<2, Index> space
   for_each_item(space.numel, [&](Index i) {
     Index offset[2];
     space.offsets(i, offset);
-    y[offset[1]] = y[offset[1]] + x[offset[0]];
+    using C = Compute<T>;
+    y[offset[1]] = convert<T>(convert<C>(y[offset[1]]) + convert<C>(x[offset[0]]));
   });
 }
 

@@ -2,57 +2,60 @@
 // q = offset + i of the stream; uniform values use word q, normal values come in pairs q / 2 from
 // words 2 (q / 2) and the next. One thread computes the four values of one Philox block. This file
 // is compiled without fused multiply-adds, as its CPU twin is.
-#include "core/philox.h"
 #include "entries.h"
-#include "index.cuh"
+#include "philox.cuh"
+#include "vector.cuh"
 
 namespace striate::cuda {
 namespace {
 
 // --- Kernels ------------------------------------------------------------------------------------
 
-/// Writes values[k] to the element at position 4 * block + k, if there is one.
+/// Writes values[k], rounded if T is narrower, to the element at position 4 * block + k of the
+/// words, if there is one.
 template <class T>
-__device__ void store_block(T* y, int64_t n, uint64_t offset, uint64_t block,
-                            const T (&values)[4]) {
+__device__ void store_block(T* y, int64_t n, uint64_t offset, int64_t block,
+                            const Compute<T> (&values)[kPhiloxWords]) {
+  const int64_t first = block * kPhiloxWords - static_cast<int64_t>(offset % kPhiloxWords);
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
-    const int64_t i = static_cast<int64_t>(4 * block + k - offset);
-    if (i >= 0 && i < n) y[i] = values[k];
+  for (int k = 0; k < kPhiloxWords; ++k) {
+    const int64_t i = first + k;
+    if (i >= 0 && i < n) y[i] = convert<T>(values[k]);
   }
 }
 
 template <class T>
-__global__ void uniform_kernel(T* y, int64_t n, int64_t blocks, uint64_t seed, uint64_t offset,
-                               T low, T range, T high) {
-  for_each_item(blocks, [&](int64_t b) {
-    const uint64_t block = offset / 4 + b;
-    const PhiloxBlock words = philox_block(seed, block);
-    T values[4];
+__global__ void uniform_kernel(T* y, int64_t n, PhiloxState state, Compute<T> low, Compute<T> range,
+                               Compute<T> high) {
+  using C = Compute<T>;
+  state.resolve();
+  for_each_item<1>(philox_blocks(n), [&](int64_t block) {
+    const PhiloxBlock words = state.block(block);
+    C values[kPhiloxWords];
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const T value = low + range * static_cast<T>(philox_uniform(words.word[k]));
+    for (int k = 0; k < kPhiloxWords; ++k) {
+      const C value = low + range * static_cast<C>(philox_uniform(words.word[k]));
       values[k] = value < high ? value : low;  // rounding may reach high
     }
-    store_block(y, n, offset, block, values);
+    store_block(y, n, state.offset, block, values);
   });
 }
 
 template <class T>
-__global__ void normal_kernel(T* y, int64_t n, int64_t blocks, uint64_t seed, uint64_t offset,
-                              double mean, double stddev) {
-  for_each_item(blocks, [&](int64_t b) {
-    const uint64_t block = offset / 4 + b;
-    const PhiloxBlock words = philox_block(seed, block);
-    T values[4];
+__global__ void normal_kernel(T* y, int64_t n, PhiloxState state, double mean, double stddev) {
+  using C = Compute<T>;
+  state.resolve();
+  for_each_item<1>(philox_blocks(n), [&](int64_t block) {
+    const PhiloxBlock words = state.block(block);
+    C values[kPhiloxWords];
 #pragma unroll
-    for (int k = 0; k < 4; k += 2) {
+    for (int k = 0; k < kPhiloxWords; k += 2) {
       const PhiloxNormal point = philox_normal(words.word[k], words.word[k + 1]);
       const double radius = stddev * sqrt(point.radius_squared);
-      values[k] = static_cast<T>(mean + radius * point.cosine);
-      values[k + 1] = static_cast<T>(mean + radius * point.sine);
+      values[k] = static_cast<C>(mean + radius * point.cosine);
+      values[k + 1] = static_cast<C>(mean + radius * point.sine);
     }
-    store_block(y, n, offset, block, values);
+    store_block(y, n, state.offset, block, values);
   });
 }
 
@@ -61,18 +64,17 @@ __global__ void normal_kernel(T* y, int64_t n, int64_t blocks, uint64_t seed, ui
 // --- Launcher -----------------------------------------------------------------------------------
 
 void random(const RandomArgs& a, Stream stream) {
-  if (a.n == 0) return;
-  const uint64_t last = a.offset + static_cast<uint64_t>(a.n) - 1;
-  const int64_t blocks = static_cast<int64_t>(last / 4 - a.offset / 4) + 1;
-  with_float_type(a.dtype, [&](auto type) {
+  const PhiloxState state{a.seed, a.offset, a.base};
+  with_floating_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    using C = Compute<T>;
     T* y = static_cast<T*>(a.y);
+    const int64_t blocks = philox_blocks(a.n);
     if (a.distribution == Distribution::kUniform) {
-      launch_items("random", uniform_kernel<T>, blocks, stream, y, a.n, blocks, a.seed, a.offset,
-                   static_cast<T>(a.a), static_cast<T>(a.b - a.a), static_cast<T>(a.b));
+      launch_items<1>("random", uniform_kernel<T>, blocks, stream, y, a.n, state,
+                      static_cast<C>(a.a), static_cast<C>(a.b - a.a), static_cast<C>(a.b));
     } else {
-      launch_items("random", normal_kernel<T>, blocks, stream, y, a.n, blocks, a.seed, a.offset,
-                   a.a, a.b);
+      launch_items<1>("random", normal_kernel<T>, blocks, stream, y, a.n, state, a.a, a.b);
     }
   });
 }

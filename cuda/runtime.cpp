@@ -67,9 +67,16 @@ Slot& slot(int index) {
   return (*slots)[static_cast<size_t>(index)];
 }
 
-cudaStream_t create_stream(Device device) {
+cudaDeviceProp properties_of(Device device) {
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, device.index), "device");
+  return properties;
+}
+
+/// Compiled are the code of some architectures and PTX of the oldest, which the driver translates
+/// for all others: only devices older than that have nothing to run.
+cudaStream_t create_stream(Device device) {
+  const cudaDeviceProp properties = properties_of(device);
   require<DeviceError>(properties.major >= 8, "device: expected compute capability 8.0 or newer, ",
                        device, " (", properties.name, ") has ", properties.major, ".",
                        properties.minor);
@@ -93,12 +100,28 @@ std::string unavailable_reason() {
   return probe().reason;
 }
 
+std::string describe(Device device) {
+  const cudaDeviceProp properties = properties_of(device);
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "device");
+  std::ostringstream text;
+  text << properties.name << ", compute capability " << properties.major << "." << properties.minor
+       << (properties.major < 8 ? " (8.0 or newer is needed)" : "") << ", "
+       << (properties.totalGlobalMem >> 30) << " GiB, driver for CUDA " << version_text(driver);
+  return text.str();
+}
+
 cudaStream_t activate(Device device) {
   require<DeviceError>(usable(), "device: ", device, " is not available: ", kForked);
   check(cudaSetDevice(device.index), "device");
   Slot& found = slot(device.index);
   std::call_once(found.once, [&] { found.stream = create_stream(device); });
   return found.stream;
+}
+
+cudaStream_t current_stream(Device device) {
+  const cudaStream_t stream = activate(device), capture = capture_stream(device);
+  return capture ? capture : stream;
 }
 
 void synchronize(Device device) { check(cudaStreamSynchronize(activate(device)), "synchronize"); }

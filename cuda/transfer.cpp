@@ -78,18 +78,6 @@ Staging& staging(Device device) {
   return (*all)[static_cast<size_t>(device.index)];
 }
 
-/// Makes what `waiter` runs from now on wait for what `stream` of `device` was given so far.
-void wait_for(cudaStream_t waiter, Device device, cudaStream_t stream) {
-  check(cudaSetDevice(device.index), "transfer");
-  cudaEvent_t event;
-  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "transfer");
-  const cudaError_t recorded = cudaEventRecord(event, stream);
-  const cudaError_t waiting =
-      recorded == cudaSuccess ? cudaStreamWaitEvent(waiter, event, 0) : recorded;
-  cudaEventDestroy(event);  // takes effect once the event has been reached
-  check(waiting, "transfer");
-}
-
 /// The copy runs on the source's stream, between everything queued on both devices before and
 /// after it: the target block may have been in use until now.
 void copy_between(void* target, Device target_device, const void* source, Device source_device,
@@ -100,11 +88,12 @@ void copy_between(void* target, Device target_device, const void* source, Device
     check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream), "transfer");
     return;
   }
-  wait_for(stream, target_device, target_stream);
+  order(target_device, target_stream, stream);
+  activate(source_device);
   check(
       cudaMemcpyPeerAsync(target, target_device.index, source, source_device.index, bytes, stream),
       "transfer");
-  wait_for(target_stream, source_device, stream);
+  order(source_device, stream, target_stream);
 }
 
 }  // namespace

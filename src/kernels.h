@@ -3,7 +3,11 @@
 // Args are plain data: pointers, geometry, element type. Kernels trust them: src/ops has checked
 // shapes, types, devices and index ranges, and has allocated outputs and workspaces. Unless a
 // field says otherwise, outputs are overwritten, arrays are dense and row-major in the order
-// their comment gives, and `dtype` is float32 or float64.
+// their comment gives, and `dtype` is float32, float64 or bfloat16.
+//
+// With bfloat16 a kernel reads and writes bfloat16, computes and accumulates in float32 (or better)
+// and rounds each result once, at the end: to nearest, ties to even; NaN stays NaN. What is an
+// exception, because it would lose what the computation is about, is float32 and says so.
 #pragma once
 
 #include "striate/options.h"
@@ -31,7 +35,8 @@ struct CopyArgs {
 };
 
 enum class Distribution : uint8_t { kUniform, kNormal };
-/// Element i takes value i of the Philox4x32-10 stream (seed, offset): see core/philox.h.
+/// Element i takes value i of the Philox4x32-10 stream (seed, offset): see core/philox.h. bfloat16
+/// takes the float32 value, rounded.
 struct RandomArgs {
   DType dtype;
   void* y;
@@ -39,6 +44,7 @@ struct RandomArgs {
   Distribution distribution;
   double a, b;  // low, high or mean, stddev
   uint64_t seed, offset;
+  const uint64_t* base = nullptr;  // in device memory: see DropoutArgs
 };
 
 /// y[i] = start + i * step; any type but bool.
@@ -71,8 +77,8 @@ struct UnaryBackwardArgs {
 };
 
 enum class BinaryOp : uint8_t { kAdd, kSub, kMul, kDiv, kPow, kEq, kNe, kLt, kLe, kGt, kGe };
-/// y = a op b over a strided index space. Operands share `dtype` (any but bfloat16; kDiv and kPow
-/// floating only); y has that type, or bool for comparisons.
+/// y = a op b over a strided index space. Operands share `dtype` (any; kDiv and kPow floating
+/// only); y has that type, or bool for comparisons.
 struct BinaryArgs {
   BinaryOp op;
   DType dtype;
@@ -94,7 +100,7 @@ struct AxpbyArgs {
 
 /// y[kept] = scale * sum over reduced of x. The sum's order is a pure function of the geometry.
 struct SumArgs {
-  DType x_dtype;  // any but bfloat16
+  DType x_dtype;  // any
   DType y_dtype;  // x_dtype when floating, else int64
   const void* x;
   void* y;                        // dense over `kept`
@@ -106,7 +112,7 @@ struct SumArgs {
 /// Maximum over the middle of x [outer][n][inner], n >= 1, and the index where it first occurs; a
 /// NaN counts as the maximum.
 struct MaxArgs {
-  DType dtype;  // any but bfloat16
+  DType dtype;  // any
   const void* x;
   void* values;      // [outer][inner]; null: not wanted
   int64_t* indices;  // [outer][inner]; null: not wanted
@@ -161,6 +167,7 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
+  const char* name = "";  // the algorithm's, for reports
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {
@@ -172,7 +179,8 @@ struct Conv2dPackArgs {
   int64_t weight_strides[4];  // o, i, kh, kw
   void* packed;
 };
-/// y [n][oh][ow][o] = conv(x [n][h][w][c]) + bias + residual, then relu.
+/// y [n][oh][ow][o] = conv(x [n][h][w][c]) + bias + residual, then relu. With bfloat16 the bias is
+/// float32, here and below; x, packed, residual and y are bfloat16.
 struct Conv2dArgs {
   Conv2dGeometry g;
   DType dtype;
@@ -197,7 +205,8 @@ struct Conv2dInputGradArgs {
   void* grad_x;
   void* workspace;
 };
-/// grad_weight [o][kh][kw][c/groups] from x and grad_y.
+/// grad_weight [o][kh][kw][c/groups] from x and grad_y. With bfloat16 the sum over pixels is kept
+/// in float32 to its end, however it is split.
 struct Conv2dWeightGradArgs {
   Conv2dGeometry g;
   DType dtype;
@@ -249,7 +258,8 @@ struct AvgPool2dBackwardArgs {
 // --- Normalisation ------------------------------------------------------------------------------
 
 /// x, y [rows][c]. Training computes batch statistics and updates the running ones in place;
-/// otherwise the running ones are used and save_* are not written.
+/// otherwise the running ones are used and save_* are not written. With bfloat16, x and y are
+/// bfloat16 and all arrays of length c float32; the backward likewise.
 struct BatchNormArgs {
   DType dtype;
   int64_t rows, c;
@@ -280,7 +290,8 @@ struct BatchNormBackwardArgs {
 };
 
 /// x, y, scale [rows][c]; scale = k + alpha/size * window sum of squares, y = x * scale^-beta.
-/// The window of channel i is [i - size/2, i + (size-1)/2] clipped.
+/// The window of channel i is [i - size/2, i + (size-1)/2] clipped. `scale` is float32 with
+/// bfloat16.
 struct LocalResponseNormArgs {
   DType dtype;
   int64_t rows, c, size;
@@ -300,7 +311,9 @@ struct LocalResponseNormBackwardArgs {
 };
 
 /// y = x * keep / (1 - p), keep[i] = (value i of the Philox stream >= p). Forward and backward
-/// apply the same mask, which is never stored.
+/// apply the same mask, which is never stored. In a recorded graph, `base` points to a seed and an
+/// offset in device memory, which are others at each replay: the first takes the place of `seed`,
+/// the second is added to `offset`.
 struct DropoutArgs {
   DType dtype;
   const void* x;
@@ -308,6 +321,7 @@ struct DropoutArgs {
   int64_t n;
   double p;
   uint64_t seed, offset;
+  const uint64_t* base = nullptr;
 };
 
 // --- Softmax and losses: [outer][n][inner], classes in the middle -------------------------------
@@ -332,7 +346,7 @@ struct SoftmaxBackwardArgs {
 /// [outer][inner] for kNone and one value otherwise; `count` receives the number of targets
 /// that are not ignored.
 struct NllLossArgs {
-  DType dtype;
+  DType dtype;  // not bfloat16
   const void* log_prob;
   const int64_t* target;  // [outer][inner]
   void* loss;
@@ -345,7 +359,7 @@ struct NllLossArgs {
 /// Gradient of the above with respect to log_prob, or, with `logits`, to the input of the
 /// log-softmax that produced log_prob.
 struct NllLossBackwardArgs {
-  DType dtype;
+  DType dtype;  // not bfloat16
   const void* grad_loss;
   const void* log_prob;  // read only with `logits`
   const int64_t* target;
@@ -369,18 +383,25 @@ struct OptimizerTensor {
   int64_t n;
   bool first;  // m holds nothing yet
 };
+/// `tensors` is in host memory, for the time of the call. `scalars`, if not null, holds in device
+/// memory what replaces the numbers of `options`, in their order: a recorded graph sets them before
+/// each replay.
+inline constexpr int kSgdScalars = 4;
+inline constexpr int kAdamScalars = 7;  // the last two are the bias corrections
 struct SgdArgs {
-  DType dtype;
+  DType dtype;  // not bfloat16
   const OptimizerTensor* tensors;
   int64_t count;
   SGDOptions options;
+  const double* scalars = nullptr;
 };
 struct AdamArgs {
-  DType dtype;
+  DType dtype;  // not bfloat16
   const OptimizerTensor* tensors;
   int64_t count;
   AdamOptions options;
   double bias_correction1, bias_correction2;  // 1 - beta^step
+  const double* scalars = nullptr;
 };
 
 // --- The table ----------------------------------------------------------------------------------

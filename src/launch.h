@@ -14,11 +14,39 @@ Function find_kernel(const char* name, const Backend& backend, Function KernelTa
   return kernel;
 }
 
-/// Runs a kernel on the device's current stream.
+/// A copy of Args that outlives the call.
+template <class Args>
+struct OwnedArgs {
+  Args args;
+  void run(Kernel<Args> kernel, Stream stream) const { kernel(args, stream); }
+};
+/// The optimizers' point to an array of the caller's.
+template <class Args>
+  requires requires(Args args) { args.tensors; }
+struct OwnedArgs<Args> {
+  explicit OwnedArgs(const Args& args)
+      : args(args), tensors(args.tensors, args.tensors + args.count) {}
+  Args args;
+  std::vector<OptimizerTensor> tensors;
+  void run(Kernel<Args> kernel, Stream stream) const {
+    Args copy = args;
+    copy.tensors = tensors.data();
+    kernel(copy, stream);
+  }
+};
+
+/// Runs a kernel on the device's current stream, or keeps the call for a graph.
 template <class Args>
 void launch(const char* name, Device device, Kernel<Args> KernelTable::* entry, const Args& args) {
   const Backend& target = backend(device);
-  find_kernel(name, target, entry)(args, target.current_stream(device));
+  const Kernel<Args> kernel = find_kernel(name, target, entry);
+  const Stream stream = target.current_stream(device);
+  if (auto* calls = captured_calls(device)) [[unlikely]] {
+    calls->push_back(
+        [kernel, stream, owned = OwnedArgs<Args>(args)] { owned.run(kernel, stream); });
+  } else {
+    kernel(args, stream);
+  }
 }
 
 }  // namespace striate

@@ -106,6 +106,13 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
 /// over memory. For inference; throws ArgumentError where a gradient would have to be recorded.
 Tensor conv2d_fused(const Tensor& x, const Tensor& weight, const Tensor& bias,
                     const Conv2dOptions& options, const Tensor& residual, bool relu);
+/// The algorithms by which conv2d and its gradients are computed, as in "direct" or "winograd4".
+struct Conv2dAlgorithms {
+  const char *forward, *input_grad, *weight_grad;
+};
+/// What conv2d takes for such operands: a function of shapes, type and device, not of values.
+Conv2dAlgorithms conv2d_algorithms(const Tensor& x, const Tensor& weight,
+                                   const Conv2dOptions& options = {});
 struct Conv1dOptions {
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
 };

@@ -3,6 +3,7 @@
 
 #include "striate/autograd.h"
 #include "striate/error.h"
+#include "striate/graph.h"
 #include "striate/image.h"
 #include "striate/io.h"
 #include "striate/ops.h"

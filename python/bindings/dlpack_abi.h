@@ -6,7 +6,7 @@
 
 namespace striate::python::dlpack {
 
-inline constexpr int32_t kCpu = 1;
+inline constexpr int32_t kCpu = 1, kCuda = 2;
 enum Code : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kBool = 6 };
 inline constexpr uint64_t kReadOnly = 1;
 

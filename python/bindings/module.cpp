@@ -23,5 +23,6 @@ PYBIND11_MODULE(_core, m) {
   bind_nn_ops(m);
   bind_losses(m);
   bind_optim(m);
+  bind_graph(m);
   bind_io(m);
 }

@@ -41,6 +41,22 @@ void bind_convolutions(py::module_& m) {
       "conv2d, plus residual (of the result's shape), then relu, in one pass over memory.\n\n"
       "For inference: raises ArgumentError where a gradient would have to be recorded.");
   m.def(
+      "conv2d_algorithms",
+      [](const Tensor& input, const Tensor& weight, Size2 stride, Size2 padding, Size2 dilation,
+         int64_t groups) {
+        const auto [forward, input_grad, weight_grad] =
+            conv2d_algorithms(input, weight, {stride, padding, dilation, groups});
+        py::typing::Dict<py::str, py::str> result;
+        result["forward"] = forward;
+        result["input_grad"] = input_grad;
+        result["weight_grad"] = weight_grad;
+        return result;
+      },
+      py::arg("input"), py::arg("weight"), py::arg("stride") = 1, py::arg("padding") = 0,
+      py::arg("dilation") = 1, py::arg("groups") = 1,
+      "The algorithms that conv2d takes for operands of these shapes, as in 'direct' or "
+      "'winograd4', by pass: 'forward', 'input_grad', 'weight_grad'.");
+  m.def(
       "conv_transpose2d",
       [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,
          Size2 output_padding, int64_t groups, Size2 dilation) {

@@ -40,6 +40,10 @@ bool shareable(const py::array& array) {
 
 /// A new CPU tensor with the elements of `array`, whatever its strides and alignment.
 Tensor copy_array(const py::array& array, DType dtype) {
+  require<DeviceError>(
+      !capturing(Device{}),
+      "tensor: expected no graph under capture on cpu, since a copy of host values "
+      "is not replayed; make the tensor before");
   const Tensor result = empty(Dims(array.shape(), array.shape() + array.ndim()), {.dtype = dtype});
   numpy("copyto")(numpy_view(result, py::none()), array, py::arg("casting") = "unsafe");
   return result;

@@ -62,6 +62,7 @@ from striate._core import (
     zeros_like,
 )
 from striate.grad_mode import enable_grad, no_grad
+from striate.graphs import graph
 from striate.serialization import load, load_metadata, save
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ __all__ = [
     "full",
     "get_num_threads",
     "get_rng_state",
+    "graph",
     "int32",
     "int64",
     "is_grad_enabled",

@@ -16,14 +16,18 @@ __all__: list[str] = [
     "Device",
     "DeviceError",
     "Error",
+    "Event",
     "FormatError",
+    "Graph",
     "IndexError",
     "OutOfMemoryError",
     "ShapeError",
     "Tensor",
     "abs",
+    "adam_scalars",
     "adam_step",
     "adaptive_avg_pool2d",
+    "allow_tf32",
     "arange",
     "argmax",
     "avg_pool2d",
@@ -31,9 +35,11 @@ __all__: list[str] = [
     "bfloat16",
     "bool",
     "build_info",
+    "capturing",
     "cat",
     "conv1d",
     "conv2d",
+    "conv2d_algorithms",
     "conv2d_fused",
     "conv_transpose2d",
     "cpu_isa",
@@ -64,6 +70,7 @@ __all__: list[str] = [
     "matmul",
     "max_pool1d",
     "max_pool2d",
+    "measure_peak",
     "memory_stats",
     "mse_loss",
     "nll_loss",
@@ -74,12 +81,15 @@ __all__: list[str] = [
     "randn",
     "read_into",
     "relu",
+    "replayed_values",
     "resize_image",
     "save",
+    "set_allow_tf32",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
     "set_winograd_enabled",
+    "sgd_scalars",
     "sgd_step",
     "sigmoid",
     "softmax",
@@ -486,6 +496,11 @@ class Tensor:
         A view with all dimensions reversed.
         """
     @property
+    def __cuda_array_interface__(self) -> dict[str, typing.Any]:
+        """
+        The elements for Numba, CuPy and others (version 3 of the interface). AttributeError unless the tensor is on CUDA and of a type that NumPy has.
+        """
+    @property
     def _version(self) -> int:
         """
         Number of in-place edits of the storage so far.
@@ -542,9 +557,53 @@ class Tensor:
         The sizes, as a tuple.
         """
 
+class Graph:
+    """
+    Work captured once and replayed on the same memory. ``striate.graph`` is the comfortable form.
+    """
+    def __init__(self, device: Device | str) -> None: ...
+    def capture(self, function: collections.abc.Callable[[], None]) -> None:
+        """
+        Calls ``function`` once and keeps the work that it gives to the device, without doing it.
+        """
+    def check(self) -> None:
+        """
+        Waits, and raises IndexError if a label was out of range since the last check.
+        """
+    def replay(self) -> None:
+        """
+        Does the work. Raises DeviceError before a capture, AutogradError where a weight that the graph has packed was edited since, IndexError on a label out of range.
+        """
+
+class Event:
+    """
+    A point in a device's work. On the CPU, where work is done when a call returns, the time of record().
+    """
+    def __init__(self, device: Device | str = "cuda") -> None: ...
+    def elapsed_time(self, end: Event) -> builtins.float:
+        """
+        Milliseconds from this event to ``end``; waits for both. Raises ArgumentError unless both were recorded, on one device.
+        """
+    def record(self) -> None:
+        """
+        Marks the work given to the device so far.
+        """
+
 def abs(input: Tensor) -> Tensor:
     """
     Absolute value of each element.
+    """
+
+def adam_scalars(
+    step: typing.SupportsInt | typing.SupportsIndex,
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    beta1: typing.SupportsFloat | typing.SupportsIndex,
+    beta2: typing.SupportsFloat | typing.SupportsIndex,
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
+) -> list[builtins.float]:
+    """
+    What a captured adam_step() reads at each replay, float64.
     """
 
 def adam_step(
@@ -558,14 +617,20 @@ def adam_step(
     eps: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     decoupled: builtins.bool = False,
+    scalars: Tensor | None = None,
 ) -> None:
     """
-    One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step().
+    One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step(), ``scalars`` is adam_scalars().
     """
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | collections.abc.Sequence[int]) -> Tensor:
     """
     Means of windows of input (N, C, H, W) such that the result is (N, C, *output_size): window i covers floor(i H / OH) to ceil((i+1) H / OH).
+    """
+
+def allow_tf32() -> builtins.bool:
+    """
+    Whether float32 on CUDA may use TF32 tensor cores; see config.allow_tf32.
     """
 
 def arange(
@@ -621,6 +686,11 @@ def build_info() -> str:
     Compiler, build type and backends that were compiled in, one 'key: value' a line.
     """
 
+def capturing(device: Device | str) -> builtins.bool:
+    """
+    Whether this thread is capturing a graph on the device.
+    """
+
 def cat(
     tensors: collections.abc.Sequence[Tensor], dim: typing.SupportsInt | typing.SupportsIndex = 0
 ) -> Tensor:
@@ -656,6 +726,18 @@ def conv2d(
     2-D cross-correlation: input (N, C, H, W), weight (O, C/groups, kh, kw), bias (O).
 
     Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). float32 or float64; raises ShapeError where sizes do not fit.
+    """
+
+def conv2d_algorithms(
+    input: Tensor,
+    weight: Tensor,
+    stride: int | collections.abc.Sequence[int] = 1,
+    padding: int | collections.abc.Sequence[int] = 0,
+    dilation: int | collections.abc.Sequence[int] = 1,
+    groups: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> dict[str, str]:
+    """
+    The algorithms that conv2d takes for operands of these shapes, as in 'direct' or 'winograd4', by pass: 'forward', 'input_grad', 'weight_grad'.
     """
 
 def conv2d_fused(
@@ -756,7 +838,7 @@ def exp(input: Tensor) -> Tensor:
 
 def from_dlpack(source: typing.Any) -> Tensor:
     """
-    A tensor that shares the elements of any object with ``__dlpack__`` (PyTorch, NumPy, JAX, ...) on the CPU; a copy if they are read-only. Raises BufferError on another device, an unknown type or a capsule that was consumed before.
+    A tensor that shares the elements of any object with ``__dlpack__`` (PyTorch, NumPy, JAX, ...) on the CPU or a CUDA device; a copy if they are read-only. Raises BufferError on another device, an unknown type or a capsule that was consumed before.
     """
 
 def from_numpy(array: numpy.ndarray) -> Tensor:
@@ -857,6 +939,11 @@ def max_pool2d(
     ``stride`` defaults to the kernel. NaN propagates, ties go to the first element, the padding is minus infinity. Raises ShapeError if padding > kernel / 2.
     """
 
+def measure_peak(peak: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> builtins.float:
+    """
+    What the CPU's threads reach together: float operations per second in registers ('multiply_add', which counts as two), bytes per second of memory that is only read ('read') or of a = b + s * c ('triad').
+    """
+
 def memory_stats(device: Device | str = "cpu") -> dict[str, int]:
     """
     Bytes in tensors now, held from the system, and in tensors at the peak.
@@ -941,6 +1028,15 @@ def relu(input: Tensor) -> Tensor:
     max(x, 0) of each element. NaN stays NaN; the derivative at 0 is 0.
     """
 
+def replayed_values(
+    device: Device | str,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    values: collections.abc.Callable[[], list[builtins.float]],
+) -> Tensor:
+    """
+    A float64 tensor that is set to ``values()`` before each replay of the graph that this thread captures on the device.
+    """
+
 def resize_image(
     image: Tensor,
     region: tuple[
@@ -974,6 +1070,11 @@ def save(
     Writes tensors and texts by name as a safetensors file.
     """
 
+def set_allow_tf32(allowed: builtins.bool) -> None:
+    """
+    Allows or forbids TF32 from the next call on.
+    """
+
 def set_grad_enabled(enabled: builtins.bool) -> None:
     """
     Turns the recording of operations on this thread on or off.
@@ -998,6 +1099,16 @@ def set_winograd_enabled(enabled: builtins.bool) -> None:
     Allows or forbids Winograd's algorithm from the next call on.
     """
 
+def sgd_scalars(
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    momentum: typing.SupportsFloat | typing.SupportsIndex,
+    dampening: typing.SupportsFloat | typing.SupportsIndex,
+    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
+) -> list[builtins.float]:
+    """
+    What a captured sgd_step() reads at each replay, float64.
+    """
+
 def sgd_step(
     params: collections.abc.Sequence[Tensor],
     momentum_buffers: list[Tensor | None],
@@ -1006,11 +1117,14 @@ def sgd_step(
     dampening: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     nesterov: builtins.bool = False,
+    scalars: Tensor | None = None,
 ) -> None:
     """
     One step of SGD on all parameters that have a gradient, as in PyTorch.
 
     ``momentum_buffers`` has an entry per parameter (None before its first step; empty without momentum) and receives the buffers made. Raises ArgumentError on a value outside its domain, before any change.
+
+    While a graph is captured, ``scalars`` is where each replay finds sgd_scalars().
     """
 
 def sigmoid(input: Tensor) -> Tensor:

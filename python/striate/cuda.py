@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from striate import _core
+from striate._core import Event
+from striate.graphs import graph
+
+__all__ = [
+    "Event",
+    "device_count",
+    "device_name",
+    "empty_cache",
+    "graph",
+    "is_available",
+    "is_built",
+    "memory_stats",
+    "synchronize",
+    "unavailable_reason",
+]
 
 
 def is_built() -> bool:
@@ -24,6 +39,11 @@ def device_count() -> int:
 def unavailable_reason() -> str:
     """Why there is none; empty when there is one."""
     return _core.cuda_unavailable_reason()
+
+
+def device_name(index: int = 0) -> str:
+    """Name, compute capability, memory and driver of a device."""
+    return _core.device_description(f"cuda:{index}")
 
 
 def synchronize(index: int = 0) -> None:

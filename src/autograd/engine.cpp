@@ -5,7 +5,7 @@
 #include <unordered_map>
 
 #include "autograd/leaf.h"
-#include "core/tensor_impl.h"
+#include "core/capture.h"
 #include "striate/ops.h"
 
 namespace striate {
@@ -95,12 +95,23 @@ Tensor accumulated(const Tensor& leaf, Tensor&& incoming) {
   return copy;
 }
 
+/// A replay adds to the gradient that was there at the capture, not to that of the last replay.
+void check_replayable(const Tensor& leaf) {
+  Capture* capture = current_capture(leaf.device());
+  if (!capture || !leaf.grad().defined()) return;
+  const std::shared_ptr<Storage>& storage = leaf.grad().impl().storage;
+  require<AutogradError>(storage->arena == capture->arena || capture->edited.contains(storage),
+                         "backward: expected gradients that start from none while a graph is "
+                         "captured; call zero_grad() in the function");
+}
+
 void commit(Tape& tape) {
   std::lock_guard lock(commit_mutex);
   std::vector<std::pair<const Tensor*, Tensor>> ready;
   for (const Leaf* leaf : tape.leaves) {
     Tensor& grad = tape.grads.at(leaf)[0];
     if (grad.defined()) {
+      check_replayable(leaf->tensor);
       ready.emplace_back(&leaf->tensor, accumulated(leaf->tensor, std::move(grad)));
     }
   }
@@ -113,6 +124,7 @@ void backward(const Tensor& root, const Tensor& grad, bool retain_graph) {
   require<AutogradError>(root.requires_grad(),
                          "backward: expected a tensor that requires grad, got one that does not");
   const NoGrad guard;
+  if (Capture* capture = current_capture(root.device())) capture->backward = true;
   Tensor seed = grad;
   if (seed.defined()) {
     check_matches("backward", seed, root);

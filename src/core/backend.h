@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "striate/runtime.h"
 #include "striate/types.h"
@@ -18,6 +20,7 @@ struct Backend {
   const KernelTable* kernels;
   int (*device_count)();
   std::string (*unavailable_reason)();  // empty when device_count() > 0
+  std::string (*describe)(Device device);  // for people
   void* (*allocate)(size_t bytes, Device device);
   void (*deallocate)(void* data, size_t bytes, Device device);
   void (*empty_cache)(Device device);
@@ -27,12 +30,31 @@ struct Backend {
                    size_t bytes);
   void (*synchronize)(Device device);
   Stream (*current_stream)(Device device);
+  /// Order with another library's stream: it waits for this device's work so far, or the device's
+  /// work from now on waits for what it was given. Null where there are no streams.
+  void (*release_to)(Device device, void* stream);
+  void (*wait_for)(Device device, void* stream);
+  // Events: points in the device's work. Null where all work is done when a call returns.
+  void* (*create_event)(Device device);
+  void (*record_event)(void* event, Device device);
+  double (*elapsed_ms)(void* start, void* end, Device device);  // waits for `end`
+  void (*destroy_event)(void* event);
+  /// Between begin and end, what the calling thread gives to the device is kept, not done. All null
+  /// on a device without graphs: launch() then keeps the calls.
+  void (*begin_capture)(Device device);
+  void* (*end_capture)(Device device);
+  void (*replay)(void* graph, Device device);
+  void (*destroy_graph)(void* graph);
 };
 
 /// The backend of a device that exists. Throws DeviceError with the reason otherwise.
 const Backend& backend(Device device);
 /// The backend of a type, devices present or not; null if it was not compiled in.
 const Backend* find_backend(DeviceType type);
+
+/// Where launch() puts its calls, rather than making them, while this thread captures a graph on a
+/// device without graphs of its own; null otherwise.
+std::vector<std::function<void()>>* captured_calls(Device device);
 
 /// Defined by each backend: src/cpu/backend.cpp and cuda/backend.cpp.
 const Backend& cpu_backend();

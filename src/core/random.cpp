@@ -1,7 +1,7 @@
 // The default generator: a Philox stream, of which each draw reserves a stretch.
 #include <mutex>
 
-#include "core/tensor_impl.h"
+#include "core/capture.h"
 
 namespace striate {
 namespace {
@@ -30,11 +30,17 @@ void set_rng_state(RngState state) {
   generator().state = state;
 }
 
-RngState reserve_random(int64_t count) {
+RandomStretch reserve_random(Device device, int64_t count) {
+  // A Philox block yields four values: starting at its first keeps kernels free of edge cases.
+  const auto aligned = [](uint64_t offset) { return (offset + 3) / 4 * 4; };
+  if (Capture* capture = current_capture(device)) {
+    const uint64_t offset = aligned(capture->random_count);
+    capture->random_count = offset + static_cast<uint64_t>(count);
+    return {0, offset, capture->random_base.data<const uint64_t>()};
+  }
   std::lock_guard lock(generator().mutex);
   RngState& state = generator().state;
-  // A Philox block yields four values: starting at its first keeps kernels free of edge cases.
-  const RngState reserved{state.seed, (state.offset + 3) / 4 * 4};
+  const RandomStretch reserved{state.seed, aligned(state.offset)};
   state.offset = reserved.offset + static_cast<uint64_t>(count);
   return reserved;
 }

@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "core/backend.h"
-#include "core/tensor_impl.h"
+#include "core/capture.h"
 
 namespace striate {
 namespace {
@@ -76,27 +76,6 @@ constexpr DType dtype_of() {
 
 }  // namespace
 
-// --- Storage ------------------------------------------------------------------------------------
-
-Storage::Storage(size_t bytes, Device device) : bytes(std::max<size_t>(bytes, 1)), device(device) {
-  const Backend& target = backend(device);
-  data = target.allocate(this->bytes, device);
-  if (data == nullptr) [[unlikely]] {
-    const MemoryStats stats = target.memory_stats(device);
-    fail<OutOfMemoryError>("empty: no room on ", device, " for ", bytes, " bytes, with ",
-                           stats.allocated_bytes, " bytes in tensors and ",
-                           stats.reserved_bytes - stats.allocated_bytes, " cached");
-  }
-}
-
-Storage::Storage(void* data, Device device, std::shared_ptr<void> owner)
-    : data(data), device(device), owner(std::move(owner)), loans(1) {}
-
-Storage::~Storage() {
-  // Not backend(): a forked child must be able to drop tensors of a device that it has lost.
-  if (bytes > 0) find_backend(device.type)->deallocate(data, bytes, device);
-}
-
 // --- Geometry -----------------------------------------------------------------------------------
 
 Dims dense_strides(const Dims& shape, MemoryFormat format) {
@@ -119,7 +98,12 @@ const Dims& Tensor::strides() const { return striate::defined(*this).strides; }
 int64_t Tensor::numel() const { return striate::defined(*this).numel; }
 DType Tensor::dtype() const { return striate::defined(*this).dtype; }
 Device Tensor::device() const { return striate::defined(*this).storage->device; }
-void* Tensor::data() const { return striate::defined(*this).data(); }
+void* Tensor::data() const {
+  const TensorImpl& x = striate::defined(*this);
+  if (Capture* capture = current_capture(x.storage->device)) [[unlikely]]
+    capture->keep(x.storage);
+  return x.data();
+}
 
 int64_t Tensor::size(int d) const {
   const int rank = dim();
@@ -147,6 +131,7 @@ bool Tensor::is_dense() const {
 
 double Tensor::item() const {
   require<ShapeError>(numel() == 1, "item: expected one element, got shape ", shape());
+  check_not_capturing("item", device(), "reading an element");
   std::byte element[sizeof(double)];
   backend(device()).transfer(element, Device{}, data(), device(), item_size(dtype()));
   return read_element(element, dtype());
@@ -192,6 +177,7 @@ Tensor from_values(std::span<const T> values, const Dims& shape, bool requires_g
   const int64_t numel = checked_numel(shape, "from_values");
   require<ShapeError>(static_cast<uint64_t>(numel) == values.size(), "from_values: expected ",
                       numel, " values for shape ", shape, ", got ", values.size());
+  check_not_capturing("from_values", Device{}, "a copy of host values");
   const Tensor x = empty(shape, {.dtype = dtype_of<T>(), .requires_grad = requires_grad});
   if (numel > 0) std::memcpy(x.data(), values.data(), values.size_bytes());
   return x;
@@ -249,6 +235,7 @@ Tensor Tensor::detach() const {
 
 std::shared_ptr<void> Tensor::lend() const {
   const std::shared_ptr<Storage> storage = striate::defined(*this).storage;
+  check_not_capturing("lend", storage->device, "lending elements to other code");
   storage->loans.fetch_add(1);
   return {storage.get(), [storage](void*) {
             storage->returned_loans.fetch_add(1);
@@ -261,7 +248,10 @@ uint64_t Tensor::version() const {
 }
 
 void bump_version(const Tensor& x) {
-  x.impl().storage->version.fetch_add(1, std::memory_order_relaxed);
+  const std::shared_ptr<Storage>& storage = x.impl().storage;
+  storage->version.fetch_add(1, std::memory_order_relaxed);
+  Capture* capture = current_capture(storage->device);
+  if (capture && storage->arena != capture->arena) capture->edited.insert(storage);
 }
 
 DerivedCache& derived_cache(const Tensor& x) {

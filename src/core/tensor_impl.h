@@ -1,36 +1,15 @@
 // What a Tensor points to.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "core/storage.h"
 #include "striate/autograd.h"
 #include "striate/tensor.h"
 
 namespace striate {
-
-/// A block of device memory, shared by all views of it.
-struct Storage {
-  /// Allocates; throws OutOfMemoryError or DeviceError.
-  Storage(size_t bytes, Device device);
-  /// Wraps foreign memory.
-  Storage(void* data, Device device, std::shared_ptr<void> owner);
-  ~Storage();
-  Storage(const Storage&) = delete;
-  Storage& operator=(const Storage&) = delete;
-
-  void* data = nullptr;
-  size_t bytes = 0;
-  Device device;
-  std::shared_ptr<void> owner;  // set for foreign memory
-  std::atomic<uint64_t> version{0};
-  // Loans to code whose edits do not count as versions: running and returned. Foreign memory is
-  // on loan for good.
-  std::atomic<int> loans{0};
-  std::atomic<uint64_t> returned_loans{0};
-};
 
 /// Something derived from a tensor's elements, kept until they change: packed weights.
 struct DerivedCache {
@@ -71,7 +50,12 @@ Dims dense_strides(const Dims& shape, MemoryFormat format = MemoryFormat::kConti
 void bump_version(const Tensor& x);
 /// The tensor's cache, created on first use; safe from several threads.
 DerivedCache& derived_cache(const Tensor& x);
-/// Reserves `count` values of the default generator's stream, from a multiple of four on.
-RngState reserve_random(int64_t count);
+/// A stretch of the default generator's stream; `base` is for the kernels' Args.
+struct RandomStretch {
+  uint64_t seed = 0, offset = 0;
+  const uint64_t* base = nullptr;
+};
+/// Reserves `count` values from a multiple of four on.
+RandomStretch reserve_random(Device device, int64_t count);
 
 }  // namespace striate

@@ -58,6 +58,7 @@ constexpr Backend kBackend = {
     .kernels = &kKernels,
     .device_count = [] { return 1; },
     .unavailable_reason = [] { return std::string(); },
+    .describe = [](Device) { return std::string("cpu, ") + cpu_isa(); },
     .allocate = cpu::allocate,
     .deallocate = cpu::deallocate,
     .empty_cache = cpu::empty_cache,
@@ -68,6 +69,16 @@ constexpr Backend kBackend = {
         },
     .synchronize = [](Device) {},
     .current_stream = [](Device) { return Stream{}; },
+    .release_to = nullptr,
+    .wait_for = nullptr,
+    .create_event = nullptr,
+    .record_event = nullptr,
+    .elapsed_ms = nullptr,
+    .destroy_event = nullptr,
+    .begin_capture = nullptr,
+    .end_capture = nullptr,
+    .replay = nullptr,
+    .destroy_graph = nullptr,
 };
 
 }  // namespace

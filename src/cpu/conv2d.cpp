@@ -50,6 +50,19 @@ Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
   return best;
 }
 
+const char* algorithm_name(int32_t algorithm) {
+  switch (algorithm) {
+    case kDirect:
+      return "direct";
+    case kCol2im:
+      return "col2im";
+    case kWinograd2:
+      return "winograd2";
+    default:
+      return "winograd4";
+  }
+}
+
 template <class T>
 Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
   const Algorithm algorithm = choose<T>(g, pass);
@@ -86,7 +99,9 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
 }  // namespace
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
-  return with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
+  Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
+  plan.name = algorithm_name(plan.algorithm);
+  return plan;
 }
 
 void conv2d_pack(const Conv2dPackArgs& args, Stream) {

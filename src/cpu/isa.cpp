@@ -29,6 +29,7 @@ bool has_avx512() {
   STRIATE_ROWS(set, double)                    \
   Isa set##_isa() {                            \
     return {#set,                              \
+            peak_kernels_##set(),              \
             gemm_kernels_##set##_float(),      \
             gemm_kernels_##set##_double(),     \
             winograd_kernels_##set##_float(),  \

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/isa/gemm.h"
+#include "cpu/isa/peak.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/winograd.h"
 
@@ -13,6 +14,7 @@ namespace striate::cpu {
 
 struct Isa {
   const char* name;
+  const PeakKernels& peak;
   const GemmKernels<float>& gemm_float;
   const GemmKernels<double>& gemm_double;
   const WinogradKernels<float>& winograd_float;

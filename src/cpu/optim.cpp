@@ -33,7 +33,14 @@ void for_each_chunk(const OptimizerTensor* tensors, int64_t count, const Update&
 void sgd(const SgdArgs& args, Stream) {
   with_floating(args.dtype, [&]<class T>(T) {
     const auto row = isa().rows<T>().element.sgd;
-    const SGDOptions& options = args.options;
+    SGDOptions options = args.options;
+    if (const double* s = args.scalars) {
+      options = {.lr = s[0],
+                 .momentum = s[1],
+                 .dampening = s[2],
+                 .weight_decay = s[3],
+                 .nesterov = options.nesterov};
+    }
     for_each_chunk(args.tensors, args.count,
                    [&](const OptimizerTensor& tensor, int64_t first, int64_t n) {
                      const SgdStep<T> step{.lr = static_cast<T>(options.lr),
@@ -42,7 +49,7 @@ void sgd(const SgdArgs& args, Stream) {
                                            .weight_decay = static_cast<T>(options.weight_decay),
                                            .nesterov = options.nesterov,
                                            .first = tensor.first};
-                     T* m = options.momentum == 0 ? nullptr : static_cast<T*>(tensor.m) + first;
+                     T* m = tensor.m == nullptr ? nullptr : static_cast<T*>(tensor.m) + first;
                      row(n, step, static_cast<T*>(tensor.p) + first,
                          static_cast<const T*>(tensor.g) + first, m);
                    });
@@ -52,16 +59,27 @@ void sgd(const SgdArgs& args, Stream) {
 void adam(const AdamArgs& args, Stream) {
   with_floating(args.dtype, [&]<class T>(T) {
     const auto row = isa().rows<T>().element.adam;
-    const AdamOptions& options = args.options;
+    AdamOptions options = args.options;
+    double correction1 = args.bias_correction1, correction2 = args.bias_correction2;
+    if (const double* s = args.scalars) {
+      options = {.lr = s[0],
+                 .beta1 = s[1],
+                 .beta2 = s[2],
+                 .eps = s[3],
+                 .weight_decay = s[4],
+                 .decoupled = options.decoupled};
+      correction1 = s[5];
+      correction2 = s[6];
+    }
     const double decoupled = options.decoupled ? options.weight_decay : 0;
     const AdamStep<T> step{
-        .lr = static_cast<T>(options.lr / args.bias_correction1),
+        .lr = static_cast<T>(options.lr / correction1),
         .beta1 = static_cast<T>(options.beta1),
         .beta2 = static_cast<T>(options.beta2),
         .rest1 = static_cast<T>(1 - options.beta1),
         .rest2 = static_cast<T>(1 - options.beta2),
         .eps = static_cast<T>(options.eps),
-        .root_correction = static_cast<T>(std::sqrt(args.bias_correction2)),
+        .root_correction = static_cast<T>(std::sqrt(correction2)),
         .decay = static_cast<T>(1 - options.lr * decoupled),
         .weight_decay = static_cast<T>(options.weight_decay - decoupled),
     };

@@ -11,6 +11,16 @@ namespace striate::cpu {
 /// Words drawn at a time.
 inline constexpr int64_t kPhiloxRun = 256;
 
+struct PhiloxStream {
+  uint64_t seed, offset;
+};
+/// Where the Args of a random kernel say that its numbers begin.
+template <class Args>
+PhiloxStream stream_of(const Args& args) {
+  if (args.base == nullptr) return {args.seed, args.offset};
+  return {args.base[0], args.base[1] + args.offset};
+}
+
 /// Calls body(i, count, words) on runs that cover [begin, end): words[k] is the stream's word at
 /// position offset + i + k, for k in [0, count).
 template <class Body>

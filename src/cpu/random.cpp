@@ -19,8 +19,9 @@ void uniform(const RandomArgs& args) {
   T* y = static_cast<T*>(args.y);
   const T low = static_cast<T>(args.a), range = static_cast<T>(args.b - args.a);
   const T high = static_cast<T>(args.b);
+  const auto [seed, offset] = stream_of(args);
   parallel_for(args.n, kGrain, [&](int64_t begin, int64_t end) {
-    for_each_philox_run(args.seed, args.offset, begin, end,
+    for_each_philox_run(seed, offset, begin, end,
                         [&](int64_t i, int64_t count, const uint32_t* words) {
                           for (int64_t k = 0; k < count; ++k) {
                             const T value = low + range * static_cast<T>(philox_uniform(words[k]));
@@ -33,12 +34,13 @@ void uniform(const RandomArgs& args) {
 template <class T>
 void normal(const RandomArgs& args) {
   T* y = static_cast<T*>(args.y);
-  const uint64_t first = args.offset, last = args.offset + static_cast<uint64_t>(args.n);
+  const auto [seed, first] = stream_of(args);
+  const uint64_t last = first + static_cast<uint64_t>(args.n);
   const int64_t pairs = args.n == 0 ? 0 : static_cast<int64_t>((last + 1) / 2 - first / 2);
   parallel_for(pairs, kGrain / 4, [&](int64_t begin, int64_t end) {
     for (int64_t pair = begin; pair < end; ++pair) {
       const uint64_t position = 2 * (first / 2 + static_cast<uint64_t>(pair));
-      const PhiloxBlock block = philox_block(args.seed, position / 4);
+      const PhiloxBlock block = philox_block(seed, position / 4);
       const uint32_t* word = block.word + position % 4;
       const PhiloxNormal point = philox_normal(word[0], word[1]);
       const double radius = args.b * std::sqrt(point.radius_squared);

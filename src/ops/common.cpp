@@ -1,6 +1,9 @@
 #include "ops/common.h"
 
 #include <cmath>
+#include <sstream>
+
+#include "core/capture.h"
 
 namespace striate {
 
@@ -84,11 +87,21 @@ void check_index_range(const char* op, const char* what, const Tensor& indices, 
   launch<FindOutOfRangeArgs>(
       op, indices.device(), &KernelTable::find_out_of_range,
       {flat.data<int64_t>(), flat.numel(), low, high, ignore, bad.data<int64_t>()});
-  const auto position = static_cast<int64_t>(bad.item());
-  if (position < 0) return;
-  fail<IndexError>(op, ": expected ", what, " in [", low, ", ", high, "), got ",
-                   static_cast<int64_t>(select(flat, 0, position).item()), " at position ",
-                   position);
+  const auto check = [=] {
+    const auto position = static_cast<int64_t>(bad.item());
+    if (position < 0) return;
+    fail<IndexError>(op, ": expected ", what, " in [", low, ", ", high, "), got ",
+                     static_cast<int64_t>(select(flat, 0, position).item()), " at position ",
+                     position);
+  };
+  Capture* capture = current_capture(indices.device());
+  if (!capture) return check();
+  if (auto* calls = captured_calls(indices.device())) return calls->push_back(check);
+  std::ostringstream text;
+  text << op << ": expected " << what << " in [" << low << ", " << high << ")";
+  capture->checks.push_back(text.str());
+  const Tensor count = to(compare(Comparison::kGe, bad, 0.0), DType::kInt64);
+  copy_into(add(capture->bad_labels, count), capture->bad_labels);
 }
 
 Dims broadcast_shape(const char* op, const Dims& a, const Dims& b) {

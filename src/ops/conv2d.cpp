@@ -156,4 +156,12 @@ Tensor conv2d_fused(const Tensor& x, const Tensor& weight, const Tensor& bias,
                  {residual.defined() ? channels_last(residual) : residual, relu});
 }
 
+Conv2dAlgorithms conv2d_algorithms(const Tensor& x, const Tensor& weight,
+                                   const Conv2dOptions& options) {
+  const Conv2dGeometry g = checked_geometry(x, weight, {}, options);
+  const auto algorithm = [&](ConvPass pass) { return conv_algorithm("conv2d", g, x, pass); };
+  return {algorithm(ConvPass::kForward), algorithm(ConvPass::kInputGrad),
+          algorithm(ConvPass::kWeightGrad)};
+}
+
 }  // namespace striate

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/capture.h"
+
 namespace striate {
 namespace {
 
@@ -36,7 +38,10 @@ std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass 
 std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPass pass,
                                 const ConvWeight& weight, const Conv2dPlan& plan) {
   const Storage& storage = *weight.tensor.impl().storage;
-  if (!weight.keep || storage.loans.load() > 0) return pack(op, g, pass, weight, plan);
+  Capture* capture = current_capture(weight.tensor.device());
+  // A graph that trains the weight packs it at every replay.
+  const bool changes = capture && (capture->backward || needs_grad({weight.tensor}));
+  if (!weight.keep || changes || storage.loans.load() > 0) return pack(op, g, pass, weight, plan);
   const uint64_t key = packing_key(g, pass, plan);
   const uint64_t version =
       storage.version.load() + storage.returned_loans.load();  // both only grow
@@ -44,8 +49,14 @@ std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPas
   {
     std::lock_guard lock(cache.mutex);
     for (const DerivedCache::Entry& entry : cache.entries) {
-      if (entry.key == key && entry.version == version) return entry.storage;
+      if (entry.key != key || entry.version != version) continue;
+      if (capture) {
+        capture->keep(entry.storage);
+        capture->assumed.push_back({weight.tensor.impl().storage, version});
+      }
+      return entry.storage;
     }
+    if (capture) return pack(op, g, pass, weight, plan);
     std::erase_if(cache.entries, [&](const auto& entry) { return entry.version != version; });
   }
   // Two threads may both pack: that costs less than holding a lock over a kernel.
@@ -80,6 +91,12 @@ std::optional<ConvWeight> flattened(const Conv2dGeometry& g, const ConvWeight& w
 }
 Conv2dGeometry flattened(const Conv2dGeometry& g) {
   return linear_geometry(g.n, g.c * g.h * g.w, g.o);
+}
+
+/// CUDA kernels copy 16 bytes at a time; a view may begin in between.
+Tensor aligned(const Tensor& x) {
+  const bool already = reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
+  return already || x.device().type == DeviceType::kCPU ? x : clone(x);
 }
 
 const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }
@@ -124,9 +141,9 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
   }
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
   const auto filters = packed(op, g, ConvPass::kForward, weight, plan);
-  const Tensor workspace = workspace_of(plan, x);
+  const Tensor workspace = workspace_of(plan, x), source = aligned(x);
   launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
-                     {g, x.dtype(), plan, x.data(), filters->data, data_or_null(bias),
+                     {g, x.dtype(), plan, source.data(), filters->data, data_or_null(bias),
                       data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data()});
 }
 
@@ -139,9 +156,9 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
   }
   const Conv2dPlan plan = plan_of(op, g, grad_y, ConvPass::kInputGrad);
   const auto filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
-  const Tensor workspace = workspace_of(plan, grad_y);
+  const Tensor workspace = workspace_of(plan, grad_y), source = aligned(grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), plan, grad_y.data(), filters->data,
+                              {g, grad_y.dtype(), plan, source.data(), filters->data,
                                data_or_null(bias), grad_x.data(), workspace.data()});
 }
 
@@ -152,10 +169,15 @@ void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, c
   if (g.h * g.w > 1 && covers_input(g))
     return run_weight_grad(op, flattened(g), x, grad_y, grad_weight);
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kWeightGrad);
-  const Tensor workspace = workspace_of(plan, x);
+  const Tensor workspace = workspace_of(plan, x), source = aligned(x), grad = aligned(grad_y);
   launch<Conv2dWeightGradArgs>(
       op, x.device(), &KernelTable::conv2d_weight_grad,
-      {g, x.dtype(), plan, x.data(), grad_y.data(), grad_weight.data(), workspace.data()});
+      {g, x.dtype(), plan, source.data(), grad.data(), grad_weight.data(), workspace.data()});
+}
+
+const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor& x,
+                           ConvPass pass) {
+  return plan_of(op, covers_input(g) ? flattened(g) : g, x, pass).name;
 }
 
 Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {

@@ -34,6 +34,8 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
                     const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x);
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,
                      const Tensor& grad_weight);
+/// The name of the algorithm that a pass takes for a channels-last weight.
+const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass);
 /// The gradient of a bias (c) that was added to dense rows [rows][c].
 Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c);
 

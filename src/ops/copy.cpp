@@ -1,4 +1,5 @@
 // Copies and conversions.
+#include "core/capture.h"
 #include "ops/common.h"
 
 namespace striate {
@@ -53,6 +54,8 @@ Tensor to(const Tensor& x, DType dtype) {
 Tensor to(const Tensor& x, Device device) {
   check_defined("to", "x", x);
   if (x.device() == device) return x;
+  check_not_capturing("to", x.device(), "a copy to another device");
+  check_not_capturing("to", device, "a copy from another device");
   const Tensor source = dense(x);
   const Tensor y = empty_strided(x.shape(), source.strides(), {x.dtype(), device});
   const Device transferring = device.type == DeviceType::kCPU ? x.device() : device;

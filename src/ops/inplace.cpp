@@ -27,10 +27,10 @@ void random_(const char* op, const Tensor& x, Distribution distribution, double 
   find_kernel(op, backend(x.device()), &KernelTable::random);
   if (x.numel() == 0) return;
   fill_in_order(x, [&](const Tensor& y) {
-    const RngState state = reserve_random(y.numel());
-    launch<RandomArgs>(
-        op, y.device(), &KernelTable::random,
-        {y.dtype(), y.data(), y.numel(), distribution, a, b, state.seed, state.offset});
+    const RandomStretch random = reserve_random(y.device(), y.numel());
+    launch<RandomArgs>(op, y.device(), &KernelTable::random,
+                       {y.dtype(), y.data(), y.numel(), distribution, a, b, random.seed,
+                        random.offset, random.base});
   });
 }
 

@@ -25,7 +25,7 @@ void check_options(const AdamOptions& options) {
 
 void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
                std::vector<Tensor>& exp_avg, std::vector<Tensor>& exp_avg_sq, int64_t step,
-               const AdamOptions& options) {
+               const AdamOptions& options, const Tensor& scalars) {
   check_options(options);
   const char* op = op_name(options);
   require<ArgumentError>(step >= 1, op, ": expected step >= 1, got ", step);
@@ -46,11 +46,24 @@ void adam_step(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
     launch<AdamArgs>(
         "adam", group.device, &KernelTable::adam,
         {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()), options,
-         1 - std::pow(options.beta1, steps), 1 - std::pow(options.beta2, steps)});
+         1 - std::pow(options.beta1, steps), 1 - std::pow(options.beta2, steps),
+         scalars_of(op, scalars, kAdamScalars, group.device)});
   }
   work.finish();
   exp_avg = mean.take();
   exp_avg_sq = square.take();
+}
+
+std::vector<double> adam_scalars(const AdamOptions& o, int64_t step) {
+  check_options(o);
+  const double steps = static_cast<double>(step);
+  return {o.lr,
+          o.beta1,
+          o.beta2,
+          o.eps,
+          o.weight_decay,
+          1 - std::pow(o.beta1, steps),
+          1 - std::pow(o.beta2, steps)};
 }
 
 Adam::Adam(std::vector<Tensor> params, AdamOptions options)
@@ -60,8 +73,10 @@ Adam::Adam(std::vector<Tensor> params, AdamOptions options)
 }
 
 void Adam::step() {
-  adam_step(params_, grads_of(params_), exp_avg_, exp_avg_sq_, step_ + 1, options);
-  ++step_;
+  const Tensor scalars =
+      replayed_scalars(params_, kAdamScalars, [this] { return adam_scalars(options, ++step_); });
+  adam_step(params_, grads_of(params_), exp_avg_, exp_avg_sq_, step_ + 1, options, scalars);
+  if (!scalars.defined()) ++step_;
 }
 
 void Adam::zero_grad() {

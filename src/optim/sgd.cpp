@@ -22,7 +22,7 @@ void check_options(const SGDOptions& options) {
 }  // namespace
 
 void sgd_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
-              std::vector<Tensor>& buffers, const SGDOptions& options) {
+              std::vector<Tensor>& buffers, const SGDOptions& options, const Tensor& scalars) {
   check_options(options);
   Step step("sgd", params, grads);
   StepBuffers momentum("sgd", "momentum", buffers, params.size());
@@ -39,12 +39,17 @@ void sgd_step(const std::vector<Tensor>& params, const std::vector<Tensor>& grad
     find_kernel("sgd", backend(group.device), &KernelTable::sgd);
   }
   for (const StepGroup& group : step.groups) {
-    launch<SgdArgs>(
-        "sgd", group.device, &KernelTable::sgd,
-        {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()), options});
+    launch<SgdArgs>("sgd", group.device, &KernelTable::sgd,
+                    {group.dtype, group.tensors.data(), static_cast<int64_t>(group.tensors.size()),
+                     options, scalars_of("sgd", scalars, kSgdScalars, group.device)});
   }
   step.finish();
   if (options.momentum != 0) buffers = momentum.take();
+}
+
+std::vector<double> sgd_scalars(const SGDOptions& o) {
+  check_options(o);
+  return {o.lr, o.momentum, o.dampening, o.weight_decay};
 }
 
 SGD::SGD(std::vector<Tensor> params, SGDOptions options)
@@ -53,7 +58,11 @@ SGD::SGD(std::vector<Tensor> params, SGDOptions options)
   check_params("sgd", params_);
 }
 
-void SGD::step() { sgd_step(params_, grads_of(params_), buffers_, options); }
+void SGD::step() {
+  const Tensor scalars =
+      replayed_scalars(params_, kSgdScalars, [this] { return sgd_scalars(options); });
+  sgd_step(params_, grads_of(params_), buffers_, options, scalars);
+}
 
 void SGD::zero_grad() {
   for (const Tensor& param : params_) param.set_grad({});

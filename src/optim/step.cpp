@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/common.h"
+#include "striate/graph.h"
 
 namespace striate {
 
@@ -27,6 +28,8 @@ void* StepBuffers::data(size_t i, const Tensor& param) {
     check_same(op_, "the parameter", param, name_, buffer);
     buffer = with_strides(buffer, param.strides());
   } else {
+    require<ArgumentError>(!capturing(param.device()), op_, ": expected ", name_,
+                           " buffers before a graph is captured; take one step without it");
     buffer = zeros_like(param);
   }
   return buffer.data();
@@ -74,6 +77,21 @@ void Step::finish() const {
   for (const StepGroup& group : groups) {
     for (size_t i : group.indices) bump_version(params[i]);
   }
+}
+
+const double* scalars_of(const char* op, const Tensor& scalars, int64_t count, Device device) {
+  if (!capturing(device)) return nullptr;
+  require<ArgumentError>(
+      scalars.defined() && scalars.device() == device && scalars.dtype() == DType::kFloat64 &&
+          scalars.is_contiguous() && scalars.numel() == count,
+      op, ": expected ", count, " float64 scalars on ", device, " while a graph is captured there");
+  return scalars.data<const double>();
+}
+
+Tensor replayed_scalars(const std::vector<Tensor>& params, int64_t count,
+                        std::function<std::vector<double>()> values) {
+  if (params.empty() || !capturing(params[0].device())) return {};
+  return replayed_values(params[0].device(), count, std::move(values));
 }
 
 std::vector<Tensor> grads_of(const std::vector<Tensor>& params) {

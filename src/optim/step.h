@@ -1,6 +1,7 @@
 // What a step of any optimizer does around its kernel.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,14 @@ struct Step {
  private:
   std::vector<Tensor> grads_;  // in the memory order of their parameters
 };
+
+/// The address of the options' numbers, `count` of them, that a graph reads at each replay; null
+/// outside a capture. Throws ArgumentError unless `scalars` is what a capture needs.
+const double* scalars_of(const char* op, const Tensor& scalars, int64_t count, Device device);
+/// Scalars for the step of a C++ optimizer that is being captured on the parameters' device, set to
+/// `values()` before each replay; undefined outside a capture.
+Tensor replayed_scalars(const std::vector<Tensor>& params, int64_t count,
+                        std::function<std::vector<double>()> values);
 
 /// The gradients that the parameters hold.
 std::vector<Tensor> grads_of(const std::vector<Tensor>& params);

@@ -22,21 +22,25 @@ Shape = tuple[int, ...]
 class Library:
     """One side of a comparison: `F` (nn.functional) and the top-level names."""
 
-    def __init__(self, root: Any, functional: Any):
-        self.root, self.F = root, functional
+    def __init__(self, root: Any, functional: Any, device: str = "cpu"):
+        self.root, self.F, self.device = root, functional, device
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.root, name)
 
     def ints(self, values: Any) -> Any:
-        return self.root.tensor(np.array(values, np.int64))
+        return self.root.tensor(np.array(values, np.int64)).to(self.device)
 
     def like(self, x: Any, values: Any) -> Any:
         """A constant of x's dtype."""
-        return self.root.tensor(np.array(values, np.float64)).to(x.dtype)
+        return self.root.tensor(np.array(values, np.float64)).to(x.dtype).to(self.device)
 
 
-STRIATE = Library(st, striate_functional)
+def striate_library(device: str) -> Library:
+    return Library(st, striate_functional, device)
+
+
+STRIATE = striate_library("cpu")
 
 
 def torch_library() -> Library:

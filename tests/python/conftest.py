@@ -13,12 +13,20 @@ from striate import nn
 
 
 def pytest_addoption(parser):
-    parser.addoption("--device", default="cpu", help="device of the tests that take one")
+    parser.addoption("--device", help="cpu or cuda, where the tests that take a device run on both")
 
 
-@pytest.fixture
-def device(request):
-    return request.config.getoption("--device")
+def pytest_generate_tests(metafunc):
+    """A test that takes `device` runs on every device; one that does not is about the CPU, or about
+    code that no device changes."""
+    if "device" not in metafunc.fixturenames:
+        return
+    only = metafunc.config.getoption("--device")
+    without_gpu = pytest.mark.skipif(
+        not st.cuda.is_available(), reason=f"no CUDA device: {st.cuda.unavailable_reason()}"
+    )
+    devices = ["cpu", pytest.param("cuda", marks=without_gpu)]
+    metafunc.parametrize("device", [only] if only else devices)
 
 
 @pytest.fixture

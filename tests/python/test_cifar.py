@@ -252,8 +252,8 @@ def test_features_times_head_is_the_model():
     model = models.resnet20().eval()
     x = st.randn(2, 3, 32, 32)
     with st.no_grad():
-        features = transfer.feature_extractor(model)(x)
-        scores = transfer.head(model)(features)
+        features = model.fuse().forward_features(x)
+        scores = model.forward_head(features)
         assert features.shape == (2, 64)
         assert abs((scores - model(x)).numpy()).max() < 1e-4
 
@@ -262,15 +262,16 @@ def test_bad_options():
     with pytest.raises(st.ArgumentError, match="freeze of none, backbone or until="):
         settings(freeze="all")
     with pytest.raises(st.ArgumentError, match="no augmentation"):
-        settings(freeze="backbone")
+        settings(freeze="backbone", augment=True)
+    assert not settings(freeze="backbone").augment
     with pytest.raises(st.ArgumentError, match=r"layer of conv1, .*got 'layer9'"):
         transfer.freeze(models.resnet20(), "until=layer9")
     with pytest.raises(st.ArgumentError, match="left to train"):
         transfer.freeze(models.resnet20(), "until=linear")
     with pytest.raises(st.ShapeError, match=r"missing key layer1\.0"):
         transfer.load_backbone(models.resnet20(), {"conv1.weight": st.ones(16, 3, 3, 3)})
-    with pytest.raises(st.ArgumentError, match="1 channel for lenet5"):
-        train.image_transform("lenet5", "cifar10")
+    with pytest.raises(st.ArgumentError, match="size 32 for lenet5, got 28"):
+        train.image_transform("lenet5", "cifar10", size=28)
 
 
 def test_command_line(cifar, tmp_path, capsys):

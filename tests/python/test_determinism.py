@@ -7,7 +7,7 @@ import pytest
 
 import striate as st
 import striate.nn.functional as F
-from cases import CASES, STRIATE
+from cases import CASES, STRIATE, striate_library
 from striate import models, nn, optim
 
 THREADS = (1, 2, 3, 7)
@@ -69,21 +69,43 @@ LARGE = {
     "softmax": (lambda x: F.softmax(x, 1), [(401, 1003)]),
     "softmax-0": (lambda x: F.softmax(x, 0), [(401, 1003)]),
     "cross_entropy": (
-        lambda x: F.cross_entropy(x, STRIATE.ints(np.arange(4001) % 101)),
+        lambda x: F.cross_entropy(x, STRIATE.ints(np.arange(4001) % 101).to(x.device)),
         [(4001, 101)],
     ),
     "mse_loss": (lambda x, y: F.mse_loss(x, y), [(401, 1003), (401, 1003)]),
-    "index_select": (lambda x: x[STRIATE.ints(np.arange(3000) % 37)], [(37, 401)]),
+    "index_select": (lambda x: x[STRIATE.ints(np.arange(3000) % 37).to(x.device)], [(37, 401)]),
 }
 
 
-def bits(fn, arrays, threads):
+def bits(fn, arrays, threads=2, device="cpu"):
     st.set_num_threads(threads)
     st.manual_seed(5)
-    leaves = [st.tensor(a, requires_grad=True) for a in arrays]
+    leaves = [st.tensor(a, requires_grad=True, device=device) for a in arrays]
     y = fn(*leaves)
-    y.backward(st.tensor(np.random.default_rng(1).standard_normal(y.shape).astype(arrays[0].dtype)))
-    return [y.detach().numpy().tobytes(), *(leaf.grad.numpy().tobytes() for leaf in leaves)]
+    v = np.random.default_rng(1).standard_normal(y.shape).astype(arrays[0].dtype)
+    y.backward(st.tensor(v, device=device))
+    results = [y.detach(), *(leaf.grad for leaf in leaves)]
+    return [result.cpu().numpy().tobytes() for result in results]
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_run_to_run(name, device, restore_threads):
+    fn, shapes = LARGE[name]
+    arrays = [np.random.default_rng(0).standard_normal(s).astype(np.float32) for s in shapes]
+    first = bits(fn, arrays, device=device)
+    for _ in range(3):
+        assert bits(fn, arrays, device=device) == first
+
+
+def test_run_to_run_of_the_table(device, restore_threads):
+    library = striate_library(device)
+    for case in CASES:
+        arrays = case.inputs(np.float32)
+        runs = [
+            bits(lambda *t, case=case: case.fn(library, *t), arrays, device=device)
+            for _ in range(2)
+        ]
+        assert runs[0] == runs[1], case.name
 
 
 @pytest.mark.parametrize("name", LARGE)

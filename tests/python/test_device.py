@@ -33,6 +33,15 @@ def test_absent_device_says_why():
     assert (st.ones((2,)) + 1).sum().item() == 4
 
 
+def test_tf32_is_off_unless_asked_for():
+    assert not st.config.allow_tf32
+    st.config.allow_tf32 = True
+    try:
+        assert st.config.allow_tf32
+    finally:
+        st.config.allow_tf32 = False
+
+
 def test_device_names():
     x = st.ones((2,))
     assert x.device.type == "cpu"

@@ -36,50 +36,49 @@ def test_awkward_arrays_are_copied(make):
 
 
 @pytest.mark.parametrize("op", ["conv2d", "linear", "pool", "bn", "loss-sum", "relu"])
-def test_empty_batch(op):
+def test_empty_batch(op, device):
     """N = 0 gives an empty result and gradients of zero."""
     w = {"conv2d": (6, 3, 3, 3), "linear": (6, 3)}.get(op, (3,))
-    weight = st.tensor(np.ones(w, np.float32), requires_grad=True)
-    x = st.tensor(np.zeros((0, 3) if op == "linear" else (0, 3, 8, 8), np.float32))
+    weight = st.ones(w, requires_grad=True, device=device)
+    x = st.zeros((0, 3) if op == "linear" else (0, 3, 8, 8), device=device)
     x.requires_grad = True
+    zeros = st.zeros((3,), device=device)
+    labels = st.zeros((0, 8, 8), dtype=st.int64, device=device)
     call = {
         "conv2d": lambda: F.conv2d(x, weight, padding=1),
         "linear": lambda: F.linear(x, weight),
         "pool": lambda: F.max_pool2d(x, 2) * weight.reshape(1, 3, 1, 1),
-        "bn": lambda: F.batch_norm(x, st.zeros(3), st.ones(3), weight, st.zeros(3)),
-        "loss-sum": lambda: (
-            F.cross_entropy(x, st.zeros((0, 8, 8), dtype=st.int64), reduction="sum")
-            + weight.sum() * 0
-        ),
+        "bn": lambda: F.batch_norm(x, zeros, zeros + 1, weight, zeros),
+        "loss-sum": lambda: F.cross_entropy(x, labels, reduction="sum") + weight.sum() * 0,
         "relu": lambda: F.relu(x) * weight.reshape(1, 3, 1, 1),
     }[op]
     y = call()
     assert op == "loss-sum" or y.shape[0] == 0
     y.sum().backward()
     assert x.grad.shape == x.shape
-    np.testing.assert_array_equal(weight.grad.numpy(), np.zeros(w))
+    np.testing.assert_array_equal(weight.grad.cpu().numpy(), np.zeros(w))
 
 
-def test_nan_and_ties():
+def test_nan_and_ties(device):
     x = np.array([[[[np.nan, 1.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]]], np.float32)
-    t = st.tensor(x, requires_grad=True)
+    t = st.tensor(x, requires_grad=True, device=device)
     y = F.max_pool2d(t, 2)
-    np.testing.assert_array_equal(y.detach().numpy().reshape(-1), [np.nan, 2.0])
-    y.backward(st.ones(y.shape))
-    np.testing.assert_array_equal(t.grad.numpy().reshape(2, 4), [[1, 0, 1, 0], [0, 0, 0, 0]])
-    low = st.tensor(np.full((1, 1, 2, 2), -np.inf, np.float32), requires_grad=True)
+    np.testing.assert_array_equal(y.detach().cpu().numpy().reshape(-1), [np.nan, 2.0])
+    y.backward(st.ones(y.shape, device=device))
+    np.testing.assert_array_equal(t.grad.cpu().numpy().reshape(2, 4), [[1, 0, 1, 0], [0, 0, 0, 0]])
+    low = st.full((1, 1, 2, 2), -np.inf, requires_grad=True, device=device)
     y = F.max_pool2d(low, 2)
     assert y.item() == -np.inf
-    y.backward(st.ones(y.shape))
-    np.testing.assert_array_equal(low.grad.numpy().reshape(-1), [1, 0, 0, 0])
-    r = st.tensor(np.array([np.nan, 0.0, -0.0, 1.0], np.float32), requires_grad=True)
+    y.backward(st.ones(y.shape, device=device))
+    np.testing.assert_array_equal(low.grad.cpu().numpy().reshape(-1), [1, 0, 0, 0])
+    r = st.tensor([np.nan, 0.0, -0.0, 1.0], requires_grad=True, device=device)
     y = F.relu(r)
-    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, 0, 0, 1])
-    y.backward(st.ones((4,)))
-    np.testing.assert_array_equal(r.grad.numpy()[1:], [0, 0, 1])
-    values, indices = st.tensor([[1.0, np.nan, np.nan], [2.0, 2.0, 1.0]]).max(1)
-    np.testing.assert_array_equal(values.numpy(), [np.nan, 2.0])
-    np.testing.assert_array_equal(indices.numpy(), [1, 0])
+    np.testing.assert_array_equal(y.detach().cpu().numpy(), [np.nan, 0, 0, 1])
+    y.backward(st.ones((4,), device=device))
+    np.testing.assert_array_equal(r.grad.cpu().numpy()[1:], [0, 0, 1])
+    values, indices = st.tensor([[1.0, np.nan, np.nan], [2.0, 2.0, 1.0]], device=device).max(1)
+    np.testing.assert_array_equal(values.cpu().numpy(), [np.nan, 2.0])
+    np.testing.assert_array_equal(indices.cpu().numpy(), [1, 0])
 
 
 def test_callers_denormals_survive():

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 import striate as st
-from cases import CASES, STRIATE, Case
+from cases import CASES, Case, striate_library
 from gradcheck import analytic, gradcheck
 
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-def bound(case: Case):
-    return lambda *tensors: case.fn(STRIATE, *tensors)
+def bound(case: Case, device: str):
+    library = striate_library(device)
+    return lambda *tensors: case.fn(library, *tensors)
 
 
 @by_name
-def test_gradient(case):
-    gradcheck(bound(case), *case.inputs())
+def test_gradient(case, device):
+    gradcheck(bound(case, device), *case.inputs(), device=device)
 
 
 def swap_outer(leaf):
@@ -36,7 +37,7 @@ def strided(leaf):
     """Every second element of a buffer whose gaps hold NaN."""
     if leaf.dim() == 0:
         return leaf
-    gap = st.full(leaf.shape, float("nan"), dtype=leaf.dtype)
+    gap = st.full(leaf.shape, float("nan"), dtype=leaf.dtype, device=leaf.device)
     spread = st.cat([leaf.unsqueeze(-1), gap.unsqueeze(-1)], -1)
     return spread.flatten(-2)[..., ::2]
 
@@ -49,47 +50,51 @@ ordered = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("layout", [swap_outer, channels_last, strided])
 @ordered
-def test_any_strides(case, layout):
+def test_any_strides(case, layout, device):
     """Views compute what contiguous tensors do, forward and backward."""
-    y, _, grads = analytic(bound(case), case.inputs())
-    other, _, others = analytic(bound(case), case.inputs(), layout)
+    y, _, grads = analytic(bound(case, device), case.inputs(), device=device)
+    other, _, others = analytic(bound(case, device), case.inputs(), layout, device)
     np.testing.assert_allclose(other, y, rtol=1e-12, atol=1e-12)
     for got, expected in zip(others, grads, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
 @by_name
-def test_any_grad_output_strides(case):
+def test_any_grad_output_strides(case, device):
     """Backward accepts gradients of any layout, expanded ones included."""
     arrays = case.inputs()
 
     def grads(make):
-        leaves = [st.tensor(a, requires_grad=True) for a in arrays]
-        y = bound(case)(*leaves)
+        leaves = [st.tensor(a, requires_grad=True, device=device) for a in arrays]
+        y = bound(case, device)(*leaves)
         y.backward(make(y))
-        return [leaf.grad.numpy() for leaf in leaves]
+        return [leaf.grad.cpu().numpy() for leaf in leaves]
 
-    dense = grads(lambda y: st.ones(y.shape, dtype=y.dtype))
+    def ones(y):
+        return st.ones(y.shape, dtype=y.dtype, device=device)
+
+    dense = grads(ones)
     for make in (
-        lambda y: st.ones((), dtype=y.dtype).expand(*y.shape),
-        lambda y: swap_outer(st.ones(y.shape, dtype=y.dtype)),
-        lambda y: channels_last(st.ones(y.shape, dtype=y.dtype)),
-        lambda y: strided(st.ones(y.shape, dtype=y.dtype)),
+        lambda y: st.ones((), dtype=y.dtype, device=device).expand(*y.shape),
+        lambda y: swap_outer(ones(y)),
+        lambda y: channels_last(ones(y)),
+        lambda y: strided(ones(y)),
     ):
         for got, expected in zip(grads(make), dense, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
 @by_name
-def test_frozen_inputs(case):
+def test_frozen_inputs(case, device):
     """Each input alone requires grad: the others' backward is skipped, not confused."""
     arrays = case.inputs()
-    _, _, everything = analytic(bound(case), arrays)
+    _, _, everything = analytic(bound(case, device), arrays, device=device)
     for i, expected in enumerate(everything):
-        tensors = [st.tensor(a, requires_grad=j == i) for j, a in enumerate(arrays)]
-        y = bound(case)(*tensors)
-        y.backward(st.tensor(np.random.default_rng(7).standard_normal(y.shape)))
-        np.testing.assert_allclose(tensors[i].grad.numpy(), expected, rtol=1e-12, atol=1e-12)
+        tensors = [st.tensor(a, requires_grad=j == i, device=device) for j, a in enumerate(arrays)]
+        y = bound(case, device)(*tensors)
+        v = np.random.default_rng(7).standard_normal(y.shape)
+        y.backward(st.tensor(v, device=device))
+        np.testing.assert_allclose(tensors[i].grad.cpu().numpy(), expected, rtol=1e-12, atol=1e-12)
         assert all(t.grad is None for j, t in enumerate(tensors) if j != i)
 
 

@@ -16,7 +16,7 @@ SOURCES = sorted(
     if path.suffix in {".h", ".cpp", ".cu", ".cuh"}
 )
 SERVICES = {"striate/error.h", "striate/types.h", "striate/options.h", "striate/runtime.h"}
-TENSORS = {"striate/tensor.h", "striate/autograd.h", "core/tensor_impl.h"}
+TENSORS = {"striate/tensor.h", "striate/autograd.h", "striate/graph.h", "core/tensor_impl.h"}
 
 # What the files of a folder may include, first match; a name that ends in "/" is a folder.
 ALLOWED = {

@@ -46,14 +46,14 @@ def set_grads(params, arrays, tensor):
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 2e-6), (np.float64, 1e-13)])
 @pytest.mark.parametrize(("name", "options"), ROWS, ids=lambda v: str(v))
-def test_trajectory(name, options, dtype, rtol):
+def test_trajectory(name, options, dtype, rtol, device):
     torch = pytest.importorskip("torch", reason="torch is the oracle of this test")
-    ours = [st.tensor(a, requires_grad=True) for a in values(0, dtype)]
+    ours = [st.tensor(a, requires_grad=True, device=device) for a in values(0, dtype)]
     theirs = [torch.tensor(a.astype(np.float64), requires_grad=True) for a in values(0, dtype)]
     a, b = getattr(optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
     for step in range(STEPS):
         grads = values(step + 1, dtype)
-        set_grads(ours, grads, st.tensor)
+        set_grads(ours, grads, lambda a: st.tensor(a, device=device))
         set_grads(theirs, [g.astype(np.float64) for g in grads], torch.tensor)
         if step == 3:  # a parameter without a gradient is skipped, its state kept
             ours[1].grad = theirs[1].grad = None
@@ -62,7 +62,7 @@ def test_trajectory(name, options, dtype, rtol):
         a.step(), b.step()
         for got, expected in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(
-                got.detach().numpy(), expected.detach().numpy(), rtol=rtol, atol=rtol
+                got.detach().cpu().numpy(), expected.detach().numpy(), rtol=rtol, atol=rtol
             )
 
 
@@ -239,3 +239,118 @@ def test_adam_takes_eps_of_zero(make):
     (parameter * st.tensor([0.5, -3.0])).sum().backward()
     optimizer.step()  # the first step is lr in the direction of the gradient
     assert np.allclose(parameter.detach().numpy(), [0.9, -1.9], atol=1e-6)
+
+
+def _warmup(module, sgd):
+    parts = [module.LinearLR(sgd, 0.01, total_iters=4), module.CosineAnnealingLR(sgd, 6)]
+    return module.SequentialLR(sgd, parts, milestones=[4])
+
+
+CHAINS = {
+    "linear": lambda module, sgd: module.LinearLR(sgd, 0.25, 0.75, total_iters=5),
+    "warm-up and cosine": _warmup,
+}
+
+
+@pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
+def test_warm_up_is_pytorchs(make):
+    torch = pytest.importorskip("torch", reason="torch is the oracle of this test")
+    values = [0.1, 0.03]
+    ours = optim.SGD([{"params": st.ones(1), "lr": value} for value in values])
+    theirs = torch.optim.SGD([{"params": torch.ones(1), "lr": value} for value in values])
+    schedule = make(lr_scheduler, ours)
+    expected = make(torch.optim.lr_scheduler, theirs)
+    for _ in range(10):
+        np.testing.assert_allclose(schedule.get_last_lr(), expected.get_last_lr(), rtol=1e-12)
+        schedule.step(), theirs.step(), expected.step()
+
+
+@pytest.mark.parametrize("stop", [0, 3, 4, 7])
+def test_sequential_schedule_resumes(stop):
+    def fresh():
+        sgd = optim.SGD([st.ones(1)], lr=0.1)
+        return _warmup(lr_scheduler, sgd)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    for _ in range(stop):
+        whole.step(), first.step()
+    second.load_state_dict(first.state_dict())
+    while whole.last_epoch < 10:
+        assert second.get_last_lr() == whole.get_last_lr()
+        whole.step(), second.step()
+    assert second.state_dict() == whole.state_dict()
+
+
+def test_warm_up_rejects_bad_options():
+    sgd, other = (optim.SGD([st.ones(1)], lr=0.1) for _ in range(2))
+    linear = lr_scheduler.LinearLR(sgd)
+    for make in (
+        lambda: lr_scheduler.LinearLR(sgd, start_factor=0.0),
+        lambda: lr_scheduler.LinearLR(sgd, total_iters=0),
+        lambda: lr_scheduler.SequentialLR(sgd, [linear], milestones=[3]),
+        lambda: lr_scheduler.SequentialLR(sgd, [linear] * 3, milestones=[3, 2]),
+        lambda: lr_scheduler.SequentialLR(other, [linear], milestones=[]),
+    ):
+        with pytest.raises(st.ArgumentError):
+            make()
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, 1e6])
+def test_clip_grad_norm_is_pytorchs(norm_type, max_norm):
+    torch = pytest.importorskip("torch", reason="torch is the oracle of this test")
+    arrays = values(0, np.float32)
+    ours = [st.tensor(a, requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    set_grads(ours, values(1, np.float32), st.tensor)
+    set_grads(theirs, values(1, np.float32), torch.tensor)
+    ours[1].grad = theirs[1].grad = None
+    total = nn.utils.clip_grad_norm_(ours, max_norm, norm_type)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+    for got, wanted in zip(ours, theirs, strict=True):
+        if wanted.grad is None:
+            assert got.grad is None
+        else:
+            np.testing.assert_allclose(got.grad.numpy(), wanted.grad.numpy(), rtol=1e-5, atol=1e-9)
+
+
+def test_clip_grad_norm_checks_first():
+    x = st.tensor([3.0, 4.0], requires_grad=True)
+    assert nn.utils.clip_grad_norm_(x, 1.0).item() == 0.0
+    x.grad = st.tensor([3.0, float("nan")])
+    with pytest.raises(st.AutogradError, match="expected finite gradients, got norm nan"):
+        nn.utils.clip_grad_norm_(x, 1.0, error_if_nonfinite=True)
+    assert x.grad.tolist()[0] == 3.0
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(st.ArgumentError, match="max_norm of at least 0"):
+            nn.utils.clip_grad_norm_(x, wrong)
+    with pytest.raises(st.ArgumentError, match="norm_type above 0, got 0"):
+        nn.utils.clip_grad_norm_(x, 1.0, 0)
+
+
+def test_moving_average():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = optim.EMA(model, decay=0.5)
+    expected = model[0].weight.detach().numpy().copy()
+    for n in range(8):
+        with st.no_grad():
+            model[0].weight.add_(st.randn(2, 2))
+            model[1].running_mean.add_(1.0)
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected += (1 - decay) * (model[0].weight.detach().numpy() - expected)
+        average.update_parameters(model)
+    np.testing.assert_allclose(average.module[0].weight.numpy(), expected, rtol=1e-5)
+    assert average.module[1].running_mean.tolist() == model[1].running_mean.tolist()
+    assert not average.module.training
+    assert model[0].weight.requires_grad
+    assert average.module[1].weight.tolist() == model[1].weight.tolist()  # never moved
+
+    again = optim.EMA(model, decay=0.5)
+    again.load_state_dict(average.state_dict())
+    assert again.updates == 8
+    assert again.module[0].weight.tolist() == average.module[0].weight.tolist()
+    with pytest.raises(st.ArgumentError, match=r"decay in \[0, 1\), got 1"):
+        optim.EMA(model, decay=1.0)
+    with pytest.raises(st.ShapeError, match="got another"):
+        average.update_parameters(nn.Linear(2, 2))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import striate as st
-from cases import CASES, STRIATE, torch_library
+from cases import CASES, STRIATE, striate_library, torch_library
 from striate import nn
 
 torch = pytest.importorskip("torch", reason="torch is the oracle of these tests")
@@ -25,20 +25,20 @@ def error(got: np.ndarray, expected: np.ndarray) -> float:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("case", [c for c in CASES if c.torch], ids=lambda case: case.name)
-def test_op(case, dtype):
+def test_op(case, dtype, device):
     """torch runs in float64 on the same values: its float32 noise is not ours to match."""
     arrays = case.inputs(dtype)
-    ours = [st.tensor(a, requires_grad=True) for a in arrays]
+    ours = [st.tensor(a, requires_grad=True, device=device) for a in arrays]
     theirs = [torch.tensor(a.astype(np.float64), requires_grad=True) for a in arrays]
-    y, expected = case.fn(STRIATE, *ours), case.fn(TORCH, *theirs)
+    y, expected = case.fn(striate_library(device), *ours), case.fn(TORCH, *theirs)
     assert tuple(y.shape) == tuple(expected.shape)
-    assert y.detach().numpy().dtype == dtype
+    assert y.detach().cpu().numpy().dtype == dtype
     v = np.random.default_rng(11).standard_normal(tuple(y.shape)).astype(dtype)
-    y.backward(st.tensor(v))
+    y.backward(st.tensor(v, device=device))
     expected.backward(torch.tensor(v.astype(np.float64)))
-    assert error(y.detach().numpy(), expected.detach().numpy()) <= GATE[dtype]
+    assert error(y.detach().cpu().numpy(), expected.detach().numpy()) <= GATE[dtype]
     for got, want in zip(ours, theirs, strict=True):
-        assert error(got.grad.numpy(), want.grad.numpy()) <= GATE[dtype]
+        assert error(got.grad.cpu().numpy(), want.grad.numpy()) <= GATE[dtype]
 
 
 # Kernels flush denormals: a result, or an operand, below this may count as zero.
@@ -47,81 +47,88 @@ SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 2e-38, 3e38, -1.0], np.f
 
 
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
-def test_special_values(name):
+def test_special_values(name, device):
     ours, theirs = (
-        st.tensor(SPECIAL, requires_grad=True),
+        st.tensor(SPECIAL, requires_grad=True, device=device),
         torch.tensor(SPECIAL, requires_grad=True),
     )
     y, expected = getattr(STRIATE.F, name)(ours), getattr(TORCH.F, name)(theirs)
-    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), rtol=1e-6, atol=TINY)
-    y.backward(st.ones(y.shape))
+    np.testing.assert_allclose(
+        y.detach().cpu().numpy(), expected.detach().numpy(), rtol=1e-6, atol=TINY
+    )
+    y.backward(st.ones(y.shape, device=device))
     expected.backward(torch.ones_like(expected))
-    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6, atol=TINY)
+    np.testing.assert_allclose(ours.grad.cpu().numpy(), theirs.grad.numpy(), rtol=1e-6, atol=TINY)
 
 
 @pytest.mark.parametrize(
     "name", ["__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__eq__", "__lt__"]
 )
-def test_special_pairs(name):
+def test_special_pairs(name, device):
     a, b = (m.reshape(-1) for m in np.meshgrid(SPECIAL, SPECIAL))
-    got = getattr(st.tensor(a), name)(st.tensor(b)).numpy()
+    got = getattr(st.tensor(a, device=device), name)(st.tensor(b, device=device)).cpu().numpy()
     expected = getattr(torch.tensor(a), name)(torch.tensor(b)).numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=TINY)
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "sqrt", "abs", "sum", "mean", "max"])
-def test_special_unary(name):
-    got = getattr(st.tensor(SPECIAL), name)().numpy()
+def test_special_unary(name, device):
+    got = getattr(st.tensor(SPECIAL, device=device), name)().cpu().numpy()
     expected = getattr(torch.tensor(SPECIAL), name)().numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-90.0, 90.0), (-5.0, 5.0), (-1e-3, 1e-3)])
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
-def test_transcendental_accuracy(name, low, high):
+def test_transcendental_accuracy(name, low, high, device):
     """Within a few units in the last place, everywhere: element by element, not on average."""
     x = np.linspace(low, high, 20001).astype(np.float32)
-    got = getattr(st.tensor(x), name)().numpy()
+    got = getattr(st.tensor(x, device=device), name)().cpu().numpy()
     expected = getattr(torch.tensor(x.astype(np.float64)), name)().numpy()
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(got, expected.astype(np.float32), rtol=1e-6, atol=TINY)
 
 
-def test_large_logits():
+def test_large_logits(device):
     """Softmax and its losses stay finite where exp would overflow or vanish."""
     x = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [88.0, 89.0, 90.0]], np.float32)
     for name in ("softmax", "log_softmax"):
-        got = getattr(STRIATE.F, name)(st.tensor(x), 1).numpy()
+        got = getattr(STRIATE.F, name)(st.tensor(x, device=device), 1).cpu().numpy()
         expected = getattr(TORCH.F, name)(torch.tensor(x), 1).numpy()
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
-    got = STRIATE.F.cross_entropy(st.tensor(x), STRIATE.ints([1, 0, 2])).item()
+    ours = striate_library(device)
+    got = ours.F.cross_entropy(st.tensor(x, device=device), ours.ints([1, 0, 2])).item()
     expected = TORCH.F.cross_entropy(torch.tensor(x), TORCH.ints([1, 0, 2])).item()
     assert got == pytest.approx(expected, rel=1e-6)
 
 
-def test_all_targets_ignored_is_nan():
-    x, labels = np.zeros((2, 3), np.float32), [-100, -100]
-    assert np.isnan(STRIATE.F.cross_entropy(st.tensor(x), STRIATE.ints(labels)).item())
-    total = STRIATE.F.cross_entropy(st.tensor(x), STRIATE.ints(labels), reduction="sum")
+def test_all_targets_ignored_is_nan(device):
+    ours = striate_library(device)
+    x, labels = st.zeros((2, 3), device=device), ours.ints([-100, -100])
+    assert np.isnan(ours.F.cross_entropy(x, labels).item())
+    total = ours.F.cross_entropy(x, labels, reduction="sum")
     assert total.item() == 0
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 1.0, 0.0])
-def test_batch_norm_running_statistics(momentum):
-    ours, theirs = nn.BatchNorm2d(3, momentum=momentum), torch.nn.BatchNorm2d(3, momentum=momentum)
+def test_batch_norm_running_statistics(momentum, device):
+    ours = nn.BatchNorm2d(3, momentum=momentum).to(device)
+    theirs = torch.nn.BatchNorm2d(3, momentum=momentum)
     rng = np.random.default_rng(0)
     for _ in range(3):
         x = (rng.standard_normal((2, 3, 4, 5)) * 2 + 1).astype(np.float32)
-        ours(st.tensor(x))
+        ours(st.tensor(x, device=device))
         theirs(torch.tensor(x))
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             np.testing.assert_allclose(
-                getattr(ours, name).numpy(), getattr(theirs, name).numpy(), rtol=1e-6, atol=1e-7
+                getattr(ours, name).cpu().numpy(),
+                getattr(theirs, name).numpy(),
+                rtol=1e-6,
+                atol=1e-7,
             )
     ours.eval(), theirs.eval()
-    np.testing.assert_allclose(
-        ours(st.tensor(x)).detach().numpy(), theirs(torch.tensor(x)).detach().numpy(), atol=1e-5
-    )
+    got, expected = ours(st.tensor(x, device=device)), theirs(torch.tensor(x))
+    np.testing.assert_allclose(got.detach().cpu().numpy(), expected.detach().numpy(), atol=1e-5)
 
 
 LAYERS = {

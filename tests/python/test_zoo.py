@@ -111,7 +111,7 @@ def pair(name, classes, **options):
     `classes`, only the features.
     """
     torch = pytest.importorskip("torch", reason="torch is the oracle of these tests")
-    from torch_zoo import twin
+    from striate.bench.worker.torch_twins import twin
 
     torch.manual_seed(0)
     theirs = twin(name, classes, **options)
@@ -238,7 +238,7 @@ def predict(model, x):
 def test_published_cifar_resnets(data_dir, name, file, right):
     """The same predictions as torch's with the same weights, for all 1,000 images."""
     torch = pytest.importorskip("torch", reason="torch is the oracle of these tests")
-    from torch_zoo import twin
+    from striate.bench.worker.torch_twins import twin
 
     x, labels = cifar10(data_dir)
     path = data_dir / "cifar_resnet" / file

@@ -1,191 +1,222 @@
-"""Compare Striate with other frameworks on this machine."""
+"""Measure the speed of this machine, of single operations and of whole networks."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 import striate as st
 from striate import models
-from striate.cli import bench_worker, options
+from striate.bench import convs, machine, nets, ops, timing
+from striate.bench.rows import Row, name
+from striate.cli import options
 from striate.cli.console import Console
 from striate.cli.doctor import machine_report
 
-_SETTLE_SECONDS = 0.1  # lets the spinning threads of the last worker go to sleep
-_PROBE_TOLERANCE = 1e-3  # on log-probabilities, after bench_worker.PROBE_STEPS steps
-
-
-class Worker:
-    """One mode of one framework, in a process of its own (see bench_worker)."""
-
-    def __init__(self, job: dict[str, Any]) -> None:
-        self.framework: str = job["framework"]
-        self.name = f"{job['framework']} {job['variant']}".strip()
-        self.milliseconds: list[float] = []
-        # Run by path, so that a peer's process does not import striate.
-        command = f"import runpy; runpy.run_path({bench_worker.__file__!r}, run_name='__main__')"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", command, json.dumps(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(job["threads"])},
-        )
-        ready = self._answer()
-        self.error: str = ready.get("error", "")
-        self.version: str = ready.get("version", "")
-        self.probe = np.array(ready.get("probe", ()))
-
-    def measure(self) -> None:
-        """One round; the worker then waits, idle, for the next."""
-        assert self._process.stdin is not None
-        time.sleep(_SETTLE_SECONDS)
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        answer = self._answer()
-        if "error" in answer:
-            raise RuntimeError(f"bench: {self.name}: {answer['error']}")
-        self.milliseconds.append(answer["milliseconds"])
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            return {"error": f"process ended with code {self._process.wait()}"}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("bench", help="compare with other frameworks", description=__doc__)
+    parser = commands.add_parser("bench", help="measure speed", description=__doc__)
     subjects = parser.add_subparsers(title="subjects", metavar="SUBJECT", required=True)
-    nets = subjects.add_parser(
+    one = subjects.add_parser(
+        "machine",
+        help="what the machine can do at most",
+        description="Arithmetic in registers (a multiply-add is two operations) and memory "
+        "traffic, with one thread and with all, for each instruction set; the best of many "
+        "samples.",
+    )
+    _add_common(one, run_machine, seconds=0.5)
+    one.add_argument("--isa", metavar="SET[,SET...]", help="default: all that the processor has")
+
+    one = subjects.add_parser(
+        "convs",
+        help="each distinct convolution of some networks",
+        description="Forward, input gradient and weight gradient of each distinct convolution: the "
+        "algorithm, its speed in terms of direct convolution's operations and of its own, and its "
+        "share of the arithmetic that the machine can do at most; medians, weights warm.",
+    )
+    _add_common(one, run_convs, seconds=0.2)
+    one.add_argument("--model", default="resnet50,vgg16", metavar="M[,M...]", help="or all")
+    one.add_argument("--batch", type=int, default=16, metavar="N", help="default: %(default)s")
+    one.add_argument("--no-winograd", action="store_true", help="only direct convolution")
+    one.add_argument("--isa", metavar="SET[,SET...]", help="default: the best")
+
+    one = subjects.add_parser(
+        "ops",
+        help="what memory bounds: pooling, normalisation, optimizers",
+        description=f"{ops.__doc__}",
+    )
+    _add_common(one, run_ops, seconds=0.3)
+    one.add_argument("--batch", type=int, default=16, metavar="N", help="default: %(default)s")
+    one.add_argument("--isa", metavar="SET[,SET...]", help="default: the best")
+
+    one = subjects.add_parser(
         "nets",
-        help="whole networks",
+        help="whole networks beside other frameworks",
         description="Whole networks, each framework in a process of its own, in turns, from the "
-        "same weights and with the same number of threads; medians over rounds.",
+        "same weights and with the same number of threads; medians over rounds. A peer's last "
+        "column is its time over Striate's.",
     )
-    nets.add_argument("--model", choices=("lenet5",), default="lenet5")
-    nets.add_argument("--batch", type=int, default=64, metavar="N")
-    nets.add_argument("--mode", choices=("train", "infer"), default="train")
-    nets.add_argument("--peers", default="torch,onnxruntime", help="default: %(default)s")
-    nets.add_argument("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
-    nets.add_argument("--threads", type=int, metavar="N", help="for each (default: all)")
-    options.add_json(nets)
-    nets.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    peers = [peer for peer in args.peers.split(",") if peer]
-    for peer in peers:
-        if peer not in bench_worker.VARIANTS:
-            known = ", ".join(bench_worker.VARIANTS)
-            raise st.ArgumentError(f"bench: expected --peers of {known}, got {peer!r}")
-    for name in ("batch", "rounds"):
-        if getattr(args, name) < 1:
-            raise st.ArgumentError(f"bench: expected --{name} >= 1, got {getattr(args, name)}")
-    options.set_threads(args)
-    console = Console(machine=args.json)
-    frameworks = ["striate", *(peer for peer in peers if peer != "striate")]
-    with _workers(args, frameworks, console) as workers:
-        for _ in range(args.rounds):
-            for worker in workers:
-                worker.measure()
-    report = _report(args, workers)
-    _show(report, console)
-    console.result(report)
-    return 0
-
-
-@contextlib.contextmanager
-def _workers(
-    args: argparse.Namespace, frameworks: list[str], console: Console
-) -> Iterator[list[Worker]]:
-    """A warm worker per framework and variant; what cannot run is named with the reason."""
-    workers: list[Worker] = []
-    with tempfile.TemporaryDirectory() as directory:
-        weights = Path(directory, "weights.npz")
-        st.manual_seed(0)
-        np.savez(weights, *(p.detach().numpy() for p in models.get_model(args.model).parameters()))
-        job = {"weights": str(weights), "batch": args.batch, "mode": args.mode}
-        job["threads"] = st.get_num_threads()
-        try:
-            for framework in frameworks:
-                variants = bench_worker.VARIANTS[framework][args.mode]
-                if not variants:
-                    console.line(f"{framework}: left out: has no {args.mode} mode")
-                for variant in variants:
-                    worker = Worker(job | {"framework": framework, "variant": variant})
-                    workers.append(worker)
-                    if worker.error:
-                        console.line(f"{worker.name}: left out: {worker.error}")
-                    elif not np.allclose(worker.probe, workers[0].probe, atol=_PROBE_TOLERANCE):
-                        worker.error = "computes something else than striate"
-                        raise RuntimeError(f"bench: {worker.name} {worker.error}")
-            if workers[0].error:
-                raise RuntimeError(f"bench: striate: {workers[0].error}")
-            yield [worker for worker in workers if not worker.error]
-        finally:
-            for worker in workers:
-                worker.close()
-
-
-def _report(args: argparse.Namespace, workers: list[Worker]) -> dict[str, Any]:
-    rows = []
-    for worker in workers:
-        milliseconds = statistics.median(worker.milliseconds)
-        rows.append(
-            {
-                "framework": worker.framework,
-                "name": worker.name,
-                "version": worker.version,
-                "milliseconds": round(milliseconds, 5),
-                "images_per_second": round(args.batch * 1e3 / milliseconds, 1),
-                "rounds": [round(ms, 5) for ms in worker.milliseconds],
-            }
-        )
-    best = min(rows[1:], key=lambda row: row["milliseconds"], default=None)
-    machine = machine_report()
-    return {
-        "command": f"striate bench nets --model {args.model} --batch {args.batch} "
-        f"--mode {args.mode} --peers {args.peers} --threads {machine['threads']}",
-        "machine": {key: machine[key] for key in ("cpu", "isa", "threads", "system", "python")},
-        "model": args.model,
-        "batch": args.batch,
-        "mode": args.mode,
-        "results": rows,
-        "best_peer": best and best["name"],
-        "ratio": best and round(best["milliseconds"] / rows[0]["milliseconds"], 3),
-    }
-
-
-def _show(report: dict[str, Any], console: Console) -> None:
-    machine = report["machine"]
-    console.line(
-        f"{report['model']}, batch {report['batch']}, {report['mode']}; {machine['cpu']}, "
-        f"{machine['isa']}, {machine['threads']} threads"
+    _add_common(one, run_nets, seconds=5.0)
+    one.add_argument("--model", default="lenet5", metavar="M[,M...]", help="or all")
+    one.add_argument("--batch", default="64", metavar="N[,N...]", help="default: %(default)s")
+    one.add_argument("--mode", default="train", help="train, infer or both, with a comma")
+    one.add_argument(
+        "--peers",
+        default="torch,onnxruntime,openvino",
+        help="other frameworks, one variant of torch as in torch:compile, or nothing "
+        "(default: %(default)s)",
     )
-    for row in report["results"]:
-        console.line(
-            f"{row['name']:<24} {row['milliseconds']:>10.3f} ms "
-            f"{row['images_per_second']:>12,.0f} images/s   {row['version']}"
-        )
-    if report["best_peer"]:
-        console.line(f"striate / {report['best_peer']}: {report['ratio']:.2f}x")
+
+
+def _add_common(parser: argparse.ArgumentParser, run: Any, seconds: float) -> None:
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=seconds,
+        metavar="S",
+        help="time for one measurement, after warming up (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    options.add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run_machine(args: argparse.Namespace) -> int:
+    report = _Report(args, "machine")
+    report.machine["caches"] = machine.caches()
+    report.console.line(", ".join(f"{k} {v}" for k, v in report.machine["caches"].items()))
+    for isa in _isas(args, timing.available_isas()):
+        for row in _rows(args, isa, ["machine"], lambda: machine.measure(args.seconds)):
+            label = f"{row['isa']} {row['measure']}, threads: {row['threads']}"
+            report.add(row, f"{label:<36} {row['rate']:>8.1f} {row['unit']}")
+    return report.finish()
+
+
+def run_convs(args: argparse.Namespace) -> int:
+    names = _models(args.model)
+    _check_positive(args, "batch")
+    report = _Report(args, "convs")
+    arguments = ["convs", "--model", args.model, "--batch", str(args.batch)]
+    arguments += ["--no-winograd"] * args.no_winograd
+    st.config.winograd = not args.no_winograd
+    for isa in _isas(args, [st.cpu_isa()]):
+        rows = _rows(args, isa, arguments, lambda: convs.measure(names, args.batch, args.seconds))
+        for row in rows:
+            report.add(
+                row,
+                f"{row['convolution']:<30} {row['pass']:<11} {row['algorithm']:<9} "
+                f"{row['milliseconds']:>9.3f} ms {row['gflops']:>7,.0f} GFLOP/s, executed "
+                f"{row['gflops_executed']:>6,.0f}, {row['fraction_of_peak']:>4.0%} of {isa}'s peak",
+            )
+        for kind in convs.PASSES:
+            of_direct = [
+                row["fraction_of_peak"]
+                for row in report.rows
+                if (row["isa"], row["pass"], row["algorithm"]) == (isa, kind, "direct")
+            ]
+            if of_direct:
+                report.console.line(
+                    f"{isa}, {kind}, direct: geometric mean "
+                    f"{math.exp(sum(map(math.log, of_direct)) / len(of_direct)):.1%} of peak"
+                )
+    return report.finish()
+
+
+def run_ops(args: argparse.Namespace) -> int:
+    _check_positive(args, "batch")
+    report = _Report(args, "ops")
+    for isa in _isas(args, [st.cpu_isa()]):
+        arguments = ["ops", "--batch", str(args.batch)]
+        for row in _rows(args, isa, arguments, lambda: ops.measure(args.batch, args.seconds)):
+            report.add(
+                row,
+                f"{row['operation']:<28} {row['milliseconds']:>9.3f} ms "
+                f"{row['gb_per_second']:>7.1f} GB/s, {row['fraction_of_triad']:>5.0%} of a triad's",
+            )
+    return report.finish()
+
+
+def run_nets(args: argparse.Namespace) -> int:
+    names = _models(args.model)
+    modes = _chosen("mode", args.mode, nets.MODES)
+    peers = _chosen("peers", args.peers, nets.PEERS) if args.peers else []
+    batches = _numbers("batch", args.batch)
+    report = _Report(args, "nets")
+    for model in names:
+        for mode in modes:
+            for batch in batches:
+                report.console.line(f"{model}, {mode}, batch {batch}")
+                case = nets.Case(model, mode, batch, st.get_num_threads())
+                for row in nets.measure(case, peers, args.seconds, report.console.line):
+                    report.add(
+                        row,
+                        f"{name(row):<20} {row['milliseconds']:>11.3f} ms "
+                        f"{row['images_per_second']:>11,.1f} images/s {row['peak_mb']:>7,.0f} MB "
+                        f"{row.get('ratio', 1):>7.2f}",
+                    )
+    return report.finish()
+
+
+class _Report:
+    """Checks what the subjects have in common, shows rows as they come and keeps them."""
+
+    def __init__(self, args: argparse.Namespace, subject: str) -> None:
+        if not args.seconds > 0:
+            raise st.ArgumentError(f"bench: expected --seconds > 0, got {args.seconds}")
+        options.set_threads(args)
+        facts = machine_report()
+        self.console = Console(machine=args.json)
+        self.rows: list[Row] = []
+        self.subject = subject
+        self.machine = {key: facts[key] for key in ("cpu", "isa", "threads", "system", "python")}
+        self.console.line("{cpu}, {isa}, threads: {threads}".format(**self.machine))
+
+    def add(self, row: Row, line: str) -> None:
+        self.rows.append(row)
+        self.console.line(line)
+
+    def finish(self) -> int:
+        self.console.result({"subject": self.subject, "machine": self.machine, "rows": self.rows})
+        return 0
+
+
+def _rows(args: argparse.Namespace, isa: str, arguments: list[str], measure: Any) -> Iterable[Row]:
+    """The rows of `measure` with an instruction set; another than this process's takes a child."""
+    if isa == st.cpu_isa():
+        rows: Iterable[Row] = measure()
+        return rows
+    arguments += ["--seconds", str(args.seconds), "--threads", str(st.get_num_threads())]
+    return timing.rows_in_child(arguments, isa)
+
+
+def _isas(args: argparse.Namespace, default: list[str]) -> list[str]:
+    return _chosen("isa", args.isa, timing.available_isas()) if args.isa else default
+
+
+def _models(text: str) -> list[str]:
+    known = models.list_models()
+    return known if text == "all" else _chosen("model", text, known)
+
+
+def _chosen(option: str, text: str, known: Sequence[str]) -> list[str]:
+    values = text.split(",")
+    for value in values:
+        if value not in known:
+            raise st.ArgumentError(
+                f"bench: expected --{option} of {', '.join(known)}, got {value!r}"
+            )
+    return values
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    values = text.split(",")
+    if not all(value.isdecimal() and int(value) for value in values):
+        raise st.ArgumentError(f"bench: expected --{option} of whole numbers >= 1, got {text!r}")
+    return [int(value) for value in values]
+
+
+def _check_positive(args: argparse.Namespace, option: str) -> None:
+    if getattr(args, option) < 1:
+        raise st.ArgumentError(f"bench: expected --{option} >= 1, got {getattr(args, option)}")

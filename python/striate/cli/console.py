@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from striate.train import Progress
 
+_MOST_COLUMNS = 20
+
 
 class Console:
     """Writes for people on standard output, or on standard error if a machine reads the former."""
@@ -70,7 +72,20 @@ class Console:
 def show_confusion(
     console: Console, confusion: npt.NDArray[np.int64], classes: Sequence[str]
 ) -> None:
-    """Rows are true classes, columns predictions, dots zeros; then the commonest mistakes."""
+    """Rows are true classes, columns predictions, dots zeros, where that fits on a screen; then the
+    commonest mistakes.
+    """
+    if len(classes) <= _MOST_COLUMNS:
+        _show_table(console, confusion, classes)
+    mistakes = confusion - np.diag(np.diag(confusion))
+    worst = np.argsort(-mistakes, axis=None, kind="stable")[:5]
+    pairs = [divmod(int(flat), len(classes)) for flat in worst if mistakes.flat[flat]]
+    if pairs:
+        listed = ", ".join(f"{classes[i]} for {classes[j]} ({mistakes[i, j]})" for i, j in pairs)
+        console.line(f"commonest mistakes, true class first: {listed}")
+
+
+def _show_table(console: Console, confusion: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
     width = max(len(str(confusion.max())), 3)
     margin = max(len(name) for name in classes)
     header = " ".join(f"{name[:width]:>{width}}" for name in classes)
@@ -78,9 +93,3 @@ def show_confusion(
     for name, row, hits in zip(classes, confusion, np.diag(confusion), strict=True):
         cells = " ".join(f"{count or '.':>{width}}" for count in row.tolist())
         console.line(f"{name:>{margin}} {cells}  {hits / max(row.sum(), 1):7.2%}")
-    mistakes = confusion - np.diag(np.diag(confusion))
-    worst = np.argsort(-mistakes, axis=None, kind="stable")[:5]
-    pairs = [divmod(int(flat), len(classes)) for flat in worst if mistakes.flat[flat]]
-    if pairs:
-        listed = ", ".join(f"{classes[i]} for {classes[j]} ({mistakes[i, j]})" for i, j in pairs)
-        console.line(f"commonest mistakes, true class first: {listed}")

@@ -49,6 +49,7 @@ def machine_report() -> dict[str, Any]:
         "cuda_built": st.cuda.is_built(),
         "cuda_available": st.cuda.is_available(),
         "cuda_reason": st.cuda.unavailable_reason(),
+        "cuda_devices": {str(i): st.cuda.device_name(i) for i in range(st.cuda.device_count())},
         "build": build,
         "extras": {name: _version(name) for name in _EXTRAS},
     }

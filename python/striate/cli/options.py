@@ -27,9 +27,26 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="where the files of mnist, fashion or cifar10 are, packed or not; without it they are "
-        "downloaded to the user's cache",
+        help="where the files of mnist, fashion or cifar10 are, packed or not (without it they are "
+        "downloaded to the user's cache), or the image folder: DIR/train/CLASS/*.jpg and "
+        "DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg, of which a fifth is held out",
     )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads that read image files (default: as many as CPU threads for folder)",
+    )
+
+
+def workers(args: argparse.Namespace, dataset: str) -> int:
+    """How many threads prepare images. No result depends on it."""
+    if args.workers is not None:
+        return int(args.workers)
+    return st.get_num_threads() if dataset == "folder" else 0
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

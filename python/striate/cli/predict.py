@@ -1,4 +1,4 @@
-"""Name what is in image files: digits, clothes or the ten things of CIFAR-10."""
+"""Name what is in image files, with the classes that the model was trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import striate as st
 import striate.nn.functional as F
 from striate.cli import options
 from striate.cli.console import Console
-from striate.train import DATASETS, image_transform, load_model
+from striate.train import DATASETS, image_transform, read_checkpoint
 
 Pixels = npt.NDArray[np.float32]
 
@@ -40,21 +40,17 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     options.set_threads(args)
     pictures = [_read(path) for path in args.images]
-    model, settings = load_model(args.checkpoint)
-    images: list[npt.NDArray[Any]]
-    if settings.data in _PLACEMENT:
-        box, canvas = _PLACEMENT[settings.data]
-        images = [_place(_light_on_dark(picture, args.invert), box, canvas) for picture in pictures]
-    else:
-        images = [_photograph(picture, DATASETS[settings.data].side) for picture in pictures]
-    transform = image_transform(settings.model, settings.data)
-    batch = st.tensor(transform(np.stack(images)))
+    checkpoint = read_checkpoint(args.checkpoint)
+    settings, model = checkpoint.settings, checkpoint.model()
+    transform = image_transform(settings.model, settings.data, size=settings.size)
+    images = [_pixels(picture, settings.data, args.invert)[np.newaxis] for picture in pictures]
+    batch = st.tensor(np.concatenate([transform(image) for image in images]))
     with st.no_grad():
         scores = F.softmax(model.to(args.device)(batch.to(args.device)), 1).to("cpu").numpy()
 
     console = Console(machine=args.json)
     results = []
-    classes = DATASETS[settings.data].classes
+    classes = checkpoint.classes
     for path, probabilities in zip(args.images, scores, strict=True):
         order = np.argsort(-probabilities, kind="stable")[: max(args.top, 1)]
         top = [(classes[i], float(probabilities[i])) for i in order]
@@ -85,6 +81,17 @@ def _read(path: str) -> Any:
             raise  # no such file, or no permission
         raise st.FormatError(f"predict: {path}: {error}") from error
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _pixels(picture: Any, dataset: str, invert: str) -> npt.NDArray[Any]:
+    """(C, H, W), like the images of a data set before its transform."""
+    if dataset in _PLACEMENT:
+        box, canvas = _PLACEMENT[dataset]
+        return _place(_light_on_dark(picture, invert), box, canvas)
+    if dataset == "folder":
+        pixels: npt.NDArray[np.uint8] = np.asarray(picture, np.uint8).transpose(2, 0, 1)
+        return pixels
+    return _photograph(picture, DATASETS[dataset].side)
 
 
 def _photograph(picture: Any, side: int) -> npt.NDArray[np.uint8]:

@@ -10,17 +10,9 @@ import striate as st
 from striate import models
 from striate.cli import options
 from striate.cli.console import Console
+from striate.models.registry import input_size
 
-_CIFAR = (3, 32, 32)
-_IMAGENET = (3, 224, 224)
 _FIXED_SIZE = ("linear_classifier", "mlp")
-_INPUTS = {
-    "lenet1": (1, 28, 28),
-    "lenet5": (1, 32, 32),
-    **dict.fromkeys(_FIXED_SIZE, _CIFAR),
-    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), _CIFAR),
-}
-"""What the models were made for, if not for ImageNet."""
 
 
 def add_parser(commands: Any) -> None:
@@ -53,7 +45,7 @@ def _size(text: str) -> tuple[int, ...]:
 
 
 def run(args: argparse.Namespace) -> int:
-    size = args.input_size or _INPUTS.get(args.model, _IMAGENET)
+    size = args.input_size or input_size(args.model)
     settings: dict[str, Any] = {"in_channels": size[0]}
     if args.model in _FIXED_SIZE:
         settings["image_size"] = size[1:]

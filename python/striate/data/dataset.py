@@ -116,3 +116,39 @@ class TensorDataset:
         """The rows at ``indices`` of every tensor."""
         rows = from_numpy(indices)
         return tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+
+
+class Subset:
+    """The samples of an image data set at ``indices``; what chance does to one depends on its index
+    in the whole.
+    """
+
+    def __init__(self, dataset: Any, indices: Sequence[int] | Indices) -> None:
+        self.dataset = dataset
+        self.indices = np.asarray(indices, np.int64)
+        if self.indices.size and not (
+            self.indices.min() >= 0 and self.indices.max() < len(dataset)
+        ):
+            raise ArgumentError(
+                f"Subset: expected indices from 0 to {len(dataset) - 1}, got "
+                f"{self.indices.min()} to {self.indices.max()}"
+            )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        classes: Sequence[str] = self.dataset.classes
+        return classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        sample: tuple[Any, ...] = self.dataset[int(self.indices[index])]
+        return sample
+
+    def batch(self, indices: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, ...]:
+        """The samples at ``indices`` of the subset."""
+        batch: tuple[Tensor, ...] = self.dataset.batch(
+            self.indices[indices], seed=seed, epoch=epoch
+        )
+        return batch

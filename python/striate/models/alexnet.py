@@ -29,11 +29,22 @@ class _AlexNet(Module):
         self.avgpool = AdaptiveAvgPool2d((6, 6))
         self.classifier = classifier
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _maps(self, input: Tensor) -> Tensor:
         x: Tensor = self.features(input)
         if x.shape[2:] != (6, 6):  # images that are not 224 x 224
             x = self.avgpool(x)
-        scores: Tensor = self.classifier(x.flatten(1))
+        return x.flatten(1)
+
+    def forward_features(self, input: Tensor) -> Tensor:
+        features: Tensor = self.classifier.forward_features(self._maps(input))
+        return features
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.classifier.forward_head(features)
+        return scores
+
+    def forward(self, input: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self._maps(input))
         return scores
 
 

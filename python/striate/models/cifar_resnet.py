@@ -99,15 +99,22 @@ class CifarResNet(Module):
             if isinstance(layer, (Conv2d, Linear)):
                 init.kaiming_normal_(layer.weight)
 
-    def features(self, input: Tensor) -> Tensor:
+    def forward_features(self, input: Tensor) -> Tensor:
         """(N, 64): what the last layer sees of each image."""
         x = self.relu(self.bn1(self.conv1(input)))
         pooled: Tensor = self.avgpool(self.layer3(self.layer2(self.layer1(x))))
         return pooled.flatten(1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        scores: Tensor = self.linear(self.features(input))
+    def forward_head(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.linear(features)
         return scores
+
+    def features(self, input: Tensor) -> Tensor:
+        """The same as forward_features()."""
+        return self.forward_features(input)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(input))
 
     def fuse(self) -> Module:
         return fuse_stem(self, super().fuse())

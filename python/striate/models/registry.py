@@ -11,6 +11,13 @@ from striate.nn.module import Module
 Builder = TypeVar("Builder", bound=Callable[..., Module])
 
 _builders: dict[str, Callable[..., Module]] = {}
+_CIFAR = (3, 32, 32)
+_INPUT_SIZES = {
+    "lenet1": (1, 28, 28),
+    "lenet5": (1, 32, 32),
+    **dict.fromkeys(("linear_classifier", "mlp"), _CIFAR),
+    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), _CIFAR),
+}
 
 
 def register_model(builder: Builder) -> Builder:
@@ -22,6 +29,11 @@ def register_model(builder: Builder) -> Builder:
 def list_models() -> list[str]:
     """The names that get_model() knows."""
     return sorted(_builders)
+
+
+def input_size(name: str) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a model was made for."""
+    return _INPUT_SIZES.get(name, (3, 224, 224))
 
 
 def get_model(name: str, **options: Any) -> Module:

@@ -156,16 +156,23 @@ class ResNet(Module):
             if isinstance(layer, Conv2d):
                 init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, input: Tensor) -> Tensor:
+    def forward_features(self, input: Tensor) -> Tensor:
         """(N, 512 * expansion): what the last layer sees of each image."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(input))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         pooled: Tensor = self.avgpool(x)
         return pooled.flatten(1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        scores: Tensor = self.fc(self.features(input))
+    def forward_head(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.fc(features)
         return scores
+
+    def features(self, input: Tensor) -> Tensor:
+        """The same as forward_features()."""
+        return self.forward_features(input)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(input))
 
     def fuse(self) -> Module:
         return fuse_stem(self, super().fuse())

@@ -87,6 +87,17 @@ class SqueezeNet(Module):
                 assert layer.bias is not None
                 init.zeros_(layer.bias)
 
+    def forward_features(self, input: Tensor) -> Tensor:
+        """(N, 512, H, W): the classifier is a convolution."""
+        dropout = self.classifier[0]
+        maps: Tensor = dropout(self.features(input))
+        return maps
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        for layer in list(self.classifier)[1:]:
+            features = layer(features)
+        return features.flatten(1)
+
     def forward(self, input: Tensor) -> Tensor:
         scores: Tensor = self.classifier(self.features(input))
         return scores.flatten(1)

@@ -74,11 +74,22 @@ class VGG(Module):
                 assert layer.bias is not None
                 init.zeros_(layer.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _maps(self, input: Tensor) -> Tensor:
         x: Tensor = self.features(input)
         if x.shape[2:] != (7, 7):  # images that are not 224 x 224
             x = self.avgpool(x)
-        scores: Tensor = self.classifier(x.flatten(1))
+        return x.flatten(1)
+
+    def forward_features(self, input: Tensor) -> Tensor:
+        features: Tensor = self.classifier.forward_features(self._maps(input))
+        return features
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.classifier.forward_head(features)
+        return scores
+
+    def forward(self, input: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self._maps(input))
         return scores
 
 

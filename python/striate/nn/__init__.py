@@ -1,6 +1,6 @@
 """Layers, under PyTorch's names."""
 
-from striate.nn import functional, init
+from striate.nn import functional, init, utils
 from striate.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from striate.nn.containers import ModuleDict, ModuleList, Sequential
 from striate.nn.conv import Conv1d, Conv2d, ConvTranspose2d
@@ -42,4 +42,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

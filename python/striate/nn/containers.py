@@ -42,6 +42,36 @@ class Sequential(Module):
             input = layer(input)
         return input
 
+    def forward_features(self, input: Any) -> Any:
+        """The layers before the head, which may lie in a Sequential in this one."""
+        before, inner, _ = self._around_head()
+        for layer in before:
+            input = layer(input)
+        return input if inner is None else inner.forward_features(input)
+
+    def forward_head(self, features: Any) -> Any:
+        _, inner, rest = self._around_head()
+        if inner is not None:
+            features = inner.forward_head(features)
+        for layer in rest:
+            features = layer(features)
+        return features
+
+    def features(self, input: Any) -> Any:
+        """The same as forward_features()."""
+        return self.forward_features(input)
+
+    def _around_head(self) -> tuple[list[Module], Module | None, list[Module]]:
+        """The layers before the child that holds the head; that child, unless it is the head
+        itself; what follows, then with the head.
+        """
+        name, _, below = self.head_name().partition(".")
+        layers = list(self._layers)
+        index = [child for child, _ in self.named_children()].index(name)
+        if below:
+            return layers[:index], layers[index], layers[index + 1 :]
+        return layers[:index], None, layers[index:]
+
     def fuse(self) -> Module:
         """Folds batch norm and ReLU into the convolution before them; see Module.fuse."""
         fused: dict[str, Module] = {}

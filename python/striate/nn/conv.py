@@ -168,6 +168,20 @@ class Conv2d(_Conv):
         extra = (0, width % 2, 0, height % 2)
         return (height // 2, width // 2), extra if any(extra) else None
 
+    def with_outputs(self, count: int) -> Conv2d:
+        """A new layer that differs in ``out_channels`` only."""
+        height, width = self.kernel_size
+        return Conv2d(
+            self.in_channels,
+            count,
+            (height, width),
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            bias=self.bias is not None,
+        )
+
     def forward(self, input: Tensor) -> Tensor:
         if self._extra_padding is not None:
             input = pad(input, self._extra_padding)

@@ -21,6 +21,10 @@ class Linear(Module):
     def reset_parameters(self) -> None:
         init.default_(self.weight, self.bias)
 
+    def with_outputs(self, count: int) -> Linear:
+        """A new layer that differs in ``out_features`` only."""
+        return Linear(self.in_features, count, bias=self.bias is not None)
+
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from striate._core import Device, DType, ShapeError, Tensor
+from striate._core import ArgumentError, Device, DType, ShapeError, Tensor
 from striate.grad_mode import no_grad
 from striate.nn.parameter import Parameter
 
@@ -248,6 +248,53 @@ class Module:
         for name, child in self.named_children():
             setattr(fused, name, child.fuse())
         return fused.eval()
+
+    # --- Transfer -------------------------------------------------------------------------------
+
+    def forward_features(self, input: Tensor) -> Tensor:
+        """What the head sees: (N, F), or maps (N, C, H, W) where it is a convolution.
+        ``forward(x)`` is ``forward_head(forward_features(x))``.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: forward_features() is not defined")
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """The head, and what comes after it."""
+        raise NotImplementedError(f"{type(self).__name__}: forward_head() is not defined")
+
+    def head_name(self) -> str:
+        """The dotted name of the head, which is the last layer with a matrix or filters."""
+        names = [
+            name
+            for name, layer in self.named_modules()
+            if isinstance(weight := getattr(layer, "weight", None), Parameter) and weight.ndim > 1
+        ]
+        if not names:
+            raise ArgumentError(
+                f"head_name: expected a Linear or Conv2d in {type(self).__name__}, found none"
+            )
+        return names[-1]
+
+    def replace_head(self: Self, num_classes: int) -> Self:
+        """Puts a new layer with ``num_classes`` outputs, drawn as that kind of layer is by default,
+        in the place of the head. Optimizers made before know nothing of it.
+        """
+        if num_classes < 1:
+            raise ArgumentError(
+                f"replace_head: expected num_classes of at least 1, got {num_classes}"
+            )
+        *above, name = self.head_name().split(".")
+        parent: Any = self
+        for part in above:
+            parent = getattr(parent, part)
+        old = getattr(parent, name)
+        if not hasattr(old, "with_outputs"):
+            raise ArgumentError(
+                f"replace_head: expected {type(self).__name__} to end in a Linear or Conv2d, got "
+                f"{type(old).__name__}"
+            )
+        new = old.with_outputs(num_classes).to(old.weight.dtype).to(old.weight.device)
+        setattr(parent, name, new.train(old.training))
+        return self
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         for parameter in self.parameters():

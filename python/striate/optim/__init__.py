@@ -2,7 +2,8 @@
 
 from striate.optim import lr_scheduler
 from striate.optim.adam import Adam, AdamW
+from striate.optim.ema import EMA
 from striate.optim.optimizer import Optimizer
 from striate.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+__all__ = ["EMA", "SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]

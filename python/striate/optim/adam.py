@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from striate._core import Tensor, adam_step
+from striate._core import Tensor, adam_scalars, adam_step
 from striate.optim.optimizer import Optimizer, ParamGroup
 
 
@@ -37,6 +37,8 @@ class Adam(Optimizer):
                 by_count.setdefault(steps[i], []).append(i)
         # One call, unless some parameters went without a gradient in earlier steps.
         for count, chosen in (by_count or {0: []}).items():
+            advance = self._advance(group, steps, chosen)
+            scalars = self._scalars(group, 7, advance) if chosen else None
             means, squares = ([state[name][i] for i in chosen] for name in self.buffer_names)
             adam_step(
                 [group["params"][i] for i in chosen],
@@ -49,9 +51,30 @@ class Adam(Optimizer):
                 group["eps"],
                 group["weight_decay"],
                 self.decoupled,
+                scalars,
             )
+            if scalars is not None:  # the replays count
+                continue
             for i, mean, square in zip(chosen, means, squares, strict=True):
                 state["exp_avg"][i], state["exp_avg_sq"][i], steps[i] = mean, square, count + 1
+
+    @staticmethod
+    def _advance(
+        group: ParamGroup, steps: list[int], chosen: list[int]
+    ) -> Callable[[], list[float]]:
+        """A function that counts a step of the chosen parameters and returns its scalars."""
+
+        def values() -> list[float]:
+            count = steps[chosen[0]] + 1
+            beta1, beta2 = group["betas"]
+            scalars = adam_scalars(
+                count, group["lr"], beta1, beta2, group["eps"], group["weight_decay"]
+            )
+            for i in chosen:
+                steps[i] = count
+            return scalars
+
+        return values
 
 
 class AdamW(Adam):

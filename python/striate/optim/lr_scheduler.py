@@ -120,6 +120,75 @@ class CosineAnnealingLR(LRScheduler):
         )
 
 
+class LinearLR(LRScheduler):
+    """The initial rate times a factor that goes from ``start_factor`` to ``end_factor`` in a
+    straight line over ``total_iters`` steps, and stays there: a warm-up.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+    ) -> None:
+        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
+            raise ArgumentError(
+                "LinearLR: expected start_factor in (0, 1] and end_factor in [0, 1], got "
+                f"{start_factor} and {end_factor}"
+            )
+        if total_iters < 1:
+            raise ArgumentError(f"LinearLR: expected total_iters of at least 1, got {total_iters}")
+        self.start_factor, self.end_factor = start_factor, end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer)
+
+    def lr(self, base: float, step: int) -> float:
+        share = min(step, self.total_iters) / self.total_iters
+        return base * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class SequentialLR(LRScheduler):
+    """One schedule after another, each from its own beginning: the next takes over at each of the
+    ``milestones``, of which there is one fewer.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+    ) -> None:
+        if not schedulers or len(milestones) != len(schedulers) - 1:
+            raise ArgumentError(
+                "SequentialLR: expected schedulers and one milestone fewer, got "
+                f"{len(schedulers)} and {len(milestones)}"
+            )
+        if list(milestones) != sorted(milestones):
+            raise ArgumentError(
+                f"SequentialLR: expected milestones in order, got {list(milestones)}"
+            )
+        if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
+            raise ArgumentError("SequentialLR: expected schedulers of the same optimizer")
+        self.schedulers, self.milestones = list(schedulers), list(milestones)
+        super().__init__(optimizer)
+
+    def _apply(self) -> None:
+        number = bisect.bisect_right(self.milestones, self.last_epoch)
+        current = self.schedulers[number]
+        current.last_epoch = self.last_epoch - (self.milestones[number - 1] if number else 0)
+        current._apply()
+
+    def state_dict(self) -> dict[str, Any]:
+        states = [scheduler.state_dict() for scheduler in self.schedulers]
+        return {**super().state_dict(), "schedulers": states}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+        super().load_state_dict(state_dict)
+
+
 class OneCycleLR(LRScheduler):
     """Up to ``max_lr`` and down to almost nothing, with momentum the other way round.
     (Smith and Topin 2019.) Takes one step per batch, ``total_steps`` in all.

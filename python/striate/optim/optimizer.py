@@ -6,7 +6,14 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from striate._core import ArgumentError, ShapeError, Tensor, tensor
+from striate._core import (
+    ArgumentError,
+    ShapeError,
+    Tensor,
+    capturing,
+    replayed_values,
+    tensor,
+)
 from striate.grad_mode import enable_grad
 
 ParamGroup = dict[str, Any]
@@ -75,6 +82,17 @@ class Optimizer:
         for group, state in zip(self.param_groups, self._state, strict=True):
             self._update(group, state)
         return loss
+
+    def _scalars(
+        self, group: ParamGroup, count: int, values: Callable[[], list[float]]
+    ) -> Tensor | None:
+        """While a graph is captured on the parameters' device: a tensor there that holds
+        ``values()``, ``count`` of them, at each replay. None otherwise.
+        """
+        device = group["params"][0].device if group["params"] else None
+        if device is None or not capturing(device):
+            return None
+        return replayed_values(device, count, values)
 
     def _update(self, group: ParamGroup, state: dict[str, Any]) -> None:
         """One step on one group. With no parameters it only checks the options."""

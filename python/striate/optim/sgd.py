@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from striate._core import Tensor, sgd_step
+from striate._core import Tensor, sgd_scalars, sgd_step
 from striate.optim.optimizer import Optimizer, ParamGroup
 
 
@@ -41,4 +41,11 @@ class SGD(Optimizer):
             group["dampening"],
             group["weight_decay"],
             group["nesterov"],
+            self._scalars(
+                group,
+                4,
+                lambda: sgd_scalars(
+                    group["lr"], group["momentum"], group["dampening"], group["weight_decay"]
+                ),
+            ),
         )

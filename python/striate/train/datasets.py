@@ -4,58 +4,129 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import striate as st
 from striate import data
 from striate.data import transforms
+from striate.train.folder import load_folder
+from striate.train.kinds import MODELS, check_size
+
+Directory = str | os.PathLike[str] | None
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a model takes, square images of 1 or 3 channels, and gives."""
+class ImageData(data.Dataset, Protocol):
+    """Images with labels that number ``classes``."""
 
-    side: int
-    channels: int
-    log_prob: bool = False
-    """Whether it ends in log_softmax."""
+    @property
+    def classes(self) -> Sequence[str]: ...
 
 
-MODELS = {
-    "lenet1": Kind(28, 1, log_prob=True),
-    "lenet5": Kind(32, 1, log_prob=True),
-    "resnet20": Kind(32, 3),
-    "resnet32": Kind(32, 3),
-    "resnet44": Kind(32, 3),
-    "resnet56": Kind(32, 3),
-    "resnet110": Kind(32, 3),
-}
-"""The models that can be trained here."""
-
-
-@dataclass(frozen=True)
-class Source:
+class Source(Protocol):
     """A data set as `striate train` knows it."""
+
+    @property
+    def side(self) -> int:
+        """Of its square images, in a model that takes any."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What `Settings` holds where the user does not say otherwise."""
+
+    def transform(self, shape: tuple[int, int, int], augment: bool) -> transforms.Compose:
+        """From its pixels to what a model of this input shape takes."""
+
+    def load(self, directory: Directory, train: bool, transform: transforms.Compose) -> ImageData:
+        """The images to learn from, or the ones held out."""
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """A known data set of small images of one size. They are surrounded with a border up to
+    ``_CANVAS``, and enlarged for models that take more.
+    """
 
     make: Callable[..., data.ArrayDataset]
     classes: Sequence[str]
     resize: transforms.Resize | None
-    """Before the border that makes up the rest of the model's kind."""
+    """Before the border."""
     side: int
-    """Of the square images, resized."""
+    """Resized."""
     channels: int
     mean: float | Sequence[float]
     std: float | Sequence[float]
     recipe: dict[str, Any]
-    """What `Settings` holds where the user does not say otherwise."""
+    mirrored: bool = True
+    """Whether a mirrored image is of the same class."""
+
+    _CANVAS = 32
+
+    def transform(self, shape: tuple[int, int, int], augment: bool) -> transforms.Compose:
+        channels, side, _ = shape
+        canvas = min(max(side, self.side), max(self._CANVAS, self.side))
+        steps: list[data.dataset.Transform] = [] if self.resize is None else [self.resize]
+        steps.append(transforms.Pad((canvas - self.side) // 2))
+        if augment:
+            steps.append(transforms.RandomCrop(canvas, padding=4))
+        if augment and self.mirrored:
+            steps.append(transforms.RandomHorizontalFlip())
+        if side != canvas:
+            steps.append(transforms.Resize((side, side)))
+        if channels != self.channels:
+            steps.append(transforms.Repeat(channels))
+        steps += [transforms.ToTensor(), transforms.Normalize(self.mean, self.std)]
+        return transforms.Compose(steps)
+
+    def load(self, directory: Directory, train: bool, transform: transforms.Compose) -> ImageData:
+        if self.make is data.Digits:
+            return self.make(train=train, transform=transform)
+        if directory is not None:
+            return self.make(directory, train=train, transform=transform)
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(home, "striate", self.make.__name__.lower())
+        return self.make(cache, train=train, transform=transform, download=True)
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """The user's own photographs, with the transforms that published ImageNet weights expect."""
+
+    side: int = 32
+    channels: int = 3
+    recipe: dict[str, Any] = field(
+        default_factory=lambda: {
+            "epochs": 30,
+            "batch_size": 32,
+            "lr": 0.02,
+            "weight_decay": 1e-4,
+            "schedule": "cosine",
+            "augment": True,
+        }
+    )
+
+    def transform(self, shape: tuple[int, int, int], augment: bool) -> transforms.Compose:
+        side = shape[1]
+        if augment:
+            return transforms.imagenet_train(side)
+        return transforms.imagenet_eval(side, resize=round(side * 256 / 224))
+
+    def load(self, directory: Directory, train: bool, transform: transforms.Compose) -> ImageData:
+        if directory is None:
+            raise st.ArgumentError(
+                "folder: expected the directory of the images (--data-dir), got none"
+            )
+        return load_folder(directory, train=train, transform=transform)
 
 
 # Mean and deviation are those of the training pixels, from 0 to 1. docs/decisions.md has the
 # measurements behind the recipes.
-DATASETS = {
-    "digits": Source(
+DATASETS: dict[str, Source] = {
+    "digits": ArraySource(
         make=data.Digits,
         classes=data.Digits.classes,
         resize=transforms.Resize(20),
@@ -63,6 +134,7 @@ DATASETS = {
         channels=1,
         mean=0.3053,
         std=0.3760,
+        mirrored=False,
         recipe={
             "epochs": 20,
             "batch_size": 32,
@@ -71,7 +143,7 @@ DATASETS = {
             "weight_decay": 2e-3,
         },
     ),
-    "mnist": Source(
+    "mnist": ArraySource(
         make=data.MNIST,
         classes=data.MNIST.classes,
         resize=None,
@@ -79,6 +151,7 @@ DATASETS = {
         channels=1,
         mean=0.1307,
         std=0.3081,
+        mirrored=False,
         recipe={
             "epochs": 5,
             "batch_size": 64,
@@ -87,7 +160,7 @@ DATASETS = {
             "weight_decay": 1e-3,
         },
     ),
-    "fashion": Source(
+    "fashion": ArraySource(
         make=data.FashionMNIST,
         classes=data.FashionMNIST.classes,
         resize=None,
@@ -97,14 +170,14 @@ DATASETS = {
         std=0.3530,
         recipe={"epochs": 15, "batch_size": 64, "lr": 0.02, "lr_decay": 0.8},
     ),
-    "cifar10": Source(
+    "cifar10": ArraySource(
         make=data.CIFAR10,
         classes=data.CIFAR10.classes,
         resize=None,
         side=32,
         channels=3,
-        mean=(0.485, 0.456, 0.406),  # of ImageNet, as published CIFAR weights expect
-        std=(0.229, 0.224, 0.225),
+        mean=transforms.IMAGENET_MEAN,  # as published CIFAR weights expect
+        std=transforms.IMAGENET_STD,
         recipe={
             "epochs": 30,
             "batch_size": 128,
@@ -113,53 +186,40 @@ DATASETS = {
             "augment": True,
         },
     ),
+    "folder": FolderSource(),
 }
 
 
-def image_transform(model: str, dataset: str, *, augment: bool = False) -> transforms.Compose:
-    """From the pixels of a data set to what a model takes. Grey images become three equal
-    channels where the model wants colours; the other way round there is nothing sensible to do.
+def input_shape(model: str, dataset: str, size: int | None = None) -> tuple[int, int, int]:
+    """Channels, height and width of what a model is given of a data set. ``size`` is another side
+    than the model's usual one. Grey images become three equal channels where the model has three.
     """
-    source, kind = DATASETS[dataset], MODELS[model]
-    if source.channels > kind.channels:
-        raise st.ArgumentError(
-            f"train: expected data of {kind.channels} channel for {model}, got {dataset} with "
-            f"{source.channels}"
-        )
-    random: list[data.dataset.Transform] = [
-        transforms.RandomCrop(kind.side, padding=4),
-        transforms.RandomHorizontalFlip(),
-    ]
-    return transforms.Compose(
-        [
-            *([] if source.resize is None else [source.resize]),
-            transforms.Pad((kind.side - source.side) // 2),
-            *(random if augment else []),
-            *([] if source.channels == kind.channels else [transforms.Repeat(kind.channels)]),
-            transforms.ToTensor(),
-            transforms.Normalize(source.mean, source.std),
-        ]
-    )
+    kind, source = MODELS[model], DATASETS[dataset]
+    side = (kind.side or source.side) if size is None else size
+    check_size(model, side)
+    return (kind.channels or source.channels, side, side)
+
+
+def image_transform(
+    model: str, dataset: str, *, augment: bool = False, size: int | None = None
+) -> transforms.Compose:
+    """From the pixels of a data set to what a model takes."""
+    return DATASETS[dataset].transform(input_shape(model, dataset, size), augment)
 
 
 def load_dataset(
     model: str,
     dataset: str,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Directory = None,
     *,
     train: bool,
     augment: bool = False,
-) -> data.ArrayDataset:
+    size: int | None = None,
+) -> ImageData:
     """The images that a model learns from, or the ones held out.
 
-    `directory` is where the files are, of all but digits. Without it they are downloaded, once, to
-    the user's cache.
+    `directory` is where the files are, of all but digits. Without it those of the known data sets
+    are downloaded, once, to the user's cache.
     """
-    transform = image_transform(model, dataset, augment=augment)
-    make = DATASETS[dataset].make
-    if dataset == "digits":
-        return make(train=train, transform=transform)
-    if directory is not None:
-        return make(directory, train=train, transform=transform)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "striate", dataset)
-    return make(cache, train=train, transform=transform, download=True)
+    transform = image_transform(model, dataset, augment=augment, size=size)
+    return DATASETS[dataset].load(directory, train, transform)

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import striate as st
-import striate.nn.functional as F
-from striate import data, models, optim
-from striate.train.checkpoint import CHECKPOINT_VERSION, Progress, below, read_checkpoint
-from striate.train.datasets import MODELS
+from striate import data, nn, optim
+from striate.nn.utils import clip_grad_norm_
+from striate.train.checkpoint import (
+    CHECKPOINT_VERSION,
+    Checkpoint,
+    Progress,
+    below,
+    known_classes,
+    read_checkpoint,
+)
+from striate.train.datasets import input_shape
+from striate.train.kinds import build
+from striate.train.losses import Mixing, batch_loss, log_probabilities
+from striate.train.optimizing import make_optimizer, make_scheduler
 from striate.train.settings import Settings
-from striate.train.transfer import cached_features, freeze, head, load_backbone
+from striate.train.transfer import cached_features, freeze, load_backbone
 
 
 class Trainer:
-    """SGD with Nesterov momentum on one model, one epoch at a time.
+    """Trains one model as the settings say, one epoch at a time.
 
     ``weights`` are those of a model of the same kind, whatever its number of classes: everything
-    but its last layer, which is drawn anew. They are what `Settings.freeze` keeps as they are.
+    but its last layer, which is drawn anew. They are what `Settings.freeze` keeps as they are;
+    ``origin`` says for the model card what they are. ``workers`` threads read the images.
     """
 
     def __init__(
@@ -33,52 +46,66 @@ class Trainer:
         *,
         device: str = "cpu",
         weights: Mapping[str, st.Tensor] | None = None,
+        origin: str | None = None,
+        workers: int = 0,
     ) -> None:
         st.manual_seed(settings.seed)
         self.settings = settings
         self.device = device
-        self.model = models.get_model(settings.model).to(device)
+        self.origin = origin
+        self.workers = workers
+        self.classes: Sequence[str] = list(getattr(dataset, "classes", ())) or known_classes(
+            settings.data
+        )
+        shape = input_shape(settings.model, settings.data, settings.size)
+        self.model = build(settings.model, len(self.classes), shape).to(device)
         if weights is not None:
             load_backbone(self.model, weights)
         self._frozen = freeze(self.model, settings.freeze)
         self._dataset = dataset
-        self.optimizer = optim.SGD(
-            [p for p in self.model.parameters() if p.requires_grad],
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-        )
+        self.optimizer = make_optimizer(self.model, settings)
         self._loader: data.DataLoader | None = None
-        self.scheduler = self._make_scheduler(-(-len(dataset) // settings.batch_size))
+        # Batch norm has nothing by which to normalise a last batch of one image.
+        self._drop_last = len(dataset) > settings.batch_size and self._left_over == 1
+        steps_per_epoch = len(dataset) // settings.batch_size
+        steps_per_epoch += self._left_over > 0 and not self._drop_last
+        self.scheduler = make_scheduler(self.optimizer, settings, steps_per_epoch)
+        self.ema = optim.EMA(self.model, settings.ema) if settings.ema else None
         self.progress = Progress()
+        self.history: list[dict[str, float]] = []
+        """What `fit` measured after each epoch."""
         self.stop_requested = False
         """Set from a signal handler: `run_epoch` returns after the current step."""
 
-    def _make_scheduler(self, steps_per_epoch: int) -> optim.lr_scheduler.LRScheduler:
-        settings = self.settings
-        if settings.schedule == "step":
-            return optim.lr_scheduler.StepLR(self.optimizer, step_size=1, gamma=settings.lr_decay)
-        return optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            settings.lr,
-            epochs=settings.epochs,
-            steps_per_epoch=steps_per_epoch,
-            cycle_momentum=False,
-        )
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The average of the weights if there is one, else the model."""
+        return self.model if self.ema is None else self.ema.module
+
+    @property
+    def images(self) -> int:
+        """In an epoch."""
+        return len(self._dataset)
+
+    @property
+    def _left_over(self) -> int:
+        return len(self._dataset) % self.settings.batch_size
 
     @property
     def loader(self) -> data.DataLoader:
         """Of images, or with a frozen backbone of its features, which are computed here, once."""
         if self._loader is None:
-            dataset = self._dataset
+            dataset, workers = self._dataset, self.workers
             if self.settings.freeze == "backbone":
-                dataset = cached_features(self.model, dataset, self.device)
+                dataset = cached_features(self.model, dataset, self.device, workers)
+                workers = 0
             self._loader = data.DataLoader(
                 dataset,
                 batch_size=self.settings.batch_size,
                 shuffle=True,
+                drop_last=self._drop_last,
                 seed=self.settings.seed,
+                num_workers=workers,
             )
         return self._loader
 
@@ -97,7 +124,7 @@ class Trainer:
             if step < progress.step:  # done before the run was resumed
                 continue
             self._train_step(images.to(self.device), labels.to(self.device))
-            if self.settings.schedule == "one-cycle":
+            if self.settings.schedule != "step":
                 self.scheduler.step()
             if on_step is not None:
                 on_step(progress)
@@ -109,46 +136,123 @@ class Trainer:
         return progress
 
     def _train_step(self, images: st.Tensor, labels: st.Tensor) -> None:
-        self.optimizer.zero_grad()
-        frozen_backbone = self.settings.freeze == "backbone"
-        scores = (head(self.model) if frozen_backbone else self.model)(images)
-        log_prob = scores if MODELS[self.settings.model].log_prob else F.log_softmax(scores, 1)
-        loss = F.nll_loss(log_prob, labels)
-        loss.backward()
-        self.optimizer.step()
+        settings, progress = self.settings, self.progress
         count = labels.shape[0]
+        mixing = None
+        if settings.mixup:
+            mixing = Mixing(settings.mixup, count, (settings.seed, progress.epoch, progress.step))
+            images = mixing.images(images)
+        self.optimizer.zero_grad()
+        forward = self.model.forward_head if settings.freeze == "backbone" else self.model
+        log_prob = log_probabilities(settings.model, forward(images))
+        loss = batch_loss(settings, log_prob, labels, mixing)
+        loss.backward()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise st.Error(
+                f"train: the loss became {value} in epoch {progress.epoch + 1}, step "
+                f"{progress.step + 1}: try a learning rate below {self._lr:g}, or clip_norm"
+            )
+        if settings.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
         hits = log_prob.detach().argmax(1).to("cpu").numpy() == labels.to("cpu").numpy()
-        self.progress.step += 1
-        self.progress.images += count
-        self.progress.correct += int(np.count_nonzero(hits))
-        self.progress.loss_sum += loss.item() * count
+        progress.step += 1
+        progress.images += count
+        progress.correct += int(np.count_nonzero(hits))
+        progress.loss_sum += value * count
+        progress.lr = self._lr
+
+    @property
+    def _lr(self) -> float:
+        """Of the head, which comes last."""
+        rate: float = self.optimizer.param_groups[-1]["lr"]
+        return rate
+
+    # --- Checkpoints ----------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a checkpoint (docs/file_format.md), replacing `path` in one step."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         tensors = {f"model.{name}": x for name, x in self.model.state_dict().items()}
         optimizer = self.optimizer.state_dict()
         for index, entry in optimizer["state"].items():
             tensors |= {f"optimizer.{index}.{name}": x for name, x in entry.items()}
-        training = {
-            "version": CHECKPOINT_VERSION,
-            "settings": asdict(self.settings),
-            "progress": asdict(self.progress),
+        training = self._training() | {
             "optimizer": optimizer["param_groups"],
             "scheduler": self.scheduler.state_dict(),
             "rng": st.get_rng_state(),
         }
-        st.save(tensors, path, metadata={"training": json.dumps(training, sort_keys=True)})
+        if self.ema is not None:
+            tensors |= {f"ema.{name}": x for name, x in self.ema.module.state_dict().items()}
+            training["ema_updates"] = self.ema.updates
+        _write(path, tensors, training)
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Writes a checkpoint for use, not for resuming: the weights that are evaluated."""
+        weights = self.evaluated_model.state_dict()
+        _write(path, {f"model.{name}": x for name, x in weights.items()}, self._training())
+
+    def _training(self) -> dict[str, Any]:
+        return {
+            "version": CHECKPOINT_VERSION,
+            "settings": asdict(self.settings),
+            "progress": asdict(self.progress),
+            "classes": list(self.classes),
+            "images": self.images,
+            "origin": self.origin,
+            "history": self.history,
+        }
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Continues from a checkpoint of a run with the same settings (`epochs` may differ)."""
-        tensors, _, progress, state = read_checkpoint(path)
+        """Continues from a checkpoint of a run with the same settings (`epochs` may differ with the
+        schedule "step") and the same data. Raises before anything has changed.
+        """
+        checkpoint = read_checkpoint(path)
+        self._check_same_run(path, checkpoint)
+        tensors, state = checkpoint.tensors, checkpoint.state
         entries: dict[int, dict[str, st.Tensor]] = {}
         for key, tensor in below("optimizer.", tensors).items():
             index, name = key.split(".", 1)
             entries.setdefault(int(index), {})[name] = tensor
         self.model.load_state_dict(below("model.", tensors))
+        if self.ema is not None:
+            averages = below("ema.", tensors)
+            self.ema.load_state_dict({"module": averages, "updates": state["ema_updates"]})
         self.optimizer.load_state_dict({"state": entries, "param_groups": state["optimizer"]})
         self.scheduler.load_state_dict(state["scheduler"])
-        self.progress = progress
+        self.progress = checkpoint.progress
+        self.history = list(state.get("history", []))
+        self.origin = state.get("origin")
+        self._loader = None
         st.set_rng_state(tuple(state["rng"]))
+
+    def _check_same_run(self, path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+        if "optimizer" not in checkpoint.state:
+            raise st.ArgumentError(
+                f"load: {path}: expected a checkpoint to resume, got one that holds weights only"
+            )
+        theirs = checkpoint.settings
+        if self.settings.schedule == "step":
+            theirs = replace(theirs, epochs=self.settings.epochs)
+        expected = asdict(theirs) | {
+            "classes": list(checkpoint.classes),
+            "images": checkpoint.state.get("images", self.images),
+        }
+        got = asdict(self.settings) | {
+            "classes": list(self.classes),
+            "images": self.images,
+        }
+        for name, value in expected.items():
+            if got[name] != value:
+                raise st.ArgumentError(
+                    f"load: {path}: expected {name} {value} as in the checkpoint, got {got[name]}"
+                )
+
+
+def _write(
+    path: str | os.PathLike[str], tensors: dict[str, st.Tensor], training: dict[str, Any]
+) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    st.save(tensors, path, metadata={"training": json.dumps(training, sort_keys=True)})

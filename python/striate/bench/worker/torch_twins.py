@@ -1,9 +1,11 @@
-"""Torch's side of the models: torchvision's and akamaster's structures and names, written here so
-that neither package is needed.
+"""PyTorch's side of the models: torchvision's and akamaster's structures and names, written here so
+that neither package is needed. Tests take them as the oracle, benchmarks as the peer.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -87,6 +89,63 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
+class ScaledTanh(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+class Subsampling(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Any) -> Any:
+        return F.avg_pool2d(x, 2) * self.weight + self.bias
+
+
+class PartialConv2d(nn.Module):
+    """One kernel per entry of `connections`, the input maps of each output map."""
+
+    def __init__(self, inputs: int, connections: list[str], kernel: int):
+        super().__init__()
+        pairs = [(o, int(i)) for o, maps in enumerate(connections) for i in maps]
+        self.shape = (len(connections), inputs, kernel, kernel)
+        self.places = tuple(torch.tensor(pairs).T)
+        self.weight = nn.Parameter(torch.randn(len(pairs), kernel, kernel) / kernel)
+        self.bias = nn.Parameter(torch.zeros(len(connections)))
+
+    def forward(self, x: Any) -> Any:
+        weight = self.weight.new_zeros(self.shape).index_put(self.places, self.weight)
+        return F.conv2d(x, weight, self.bias)
+
+
+def lenet1(classes: int = 10) -> nn.Module:
+    maps = ["0", "01", "01", "1", "01", "01", "2", "23", "23", "3", "23", "23"]
+    layers: dict[str, nn.Module] = {"h1": nn.Conv2d(1, 4, 5), "tanh1": ScaledTanh()}
+    layers |= {"h2": Subsampling(4), "tanh2": ScaledTanh()}
+    layers |= {"h3": PartialConv2d(4, maps, 5), "tanh3": ScaledTanh()}
+    layers |= {"h4": Subsampling(12), "tanh4": ScaledTanh(), "flatten": nn.Flatten()}
+    layers |= {"output": nn.Linear(192, classes), "log_softmax": nn.LogSoftmax(1)}
+    return nn.Sequential(OrderedDict(layers))
+
+
+def lenet5(classes: int = 10) -> nn.Module:
+    layers: dict[str, nn.Module] = {"c1": nn.Conv2d(1, 6, 5), "relu1": nn.ReLU()}
+    layers |= {"s2": nn.MaxPool2d(2), "c3": nn.Conv2d(6, 16, 5), "relu3": nn.ReLU()}
+    layers |= {"s4": nn.MaxPool2d(2), "c5": nn.Conv2d(16, 120, 5), "relu5": nn.ReLU()}
+    layers |= {"flatten": nn.Flatten(), "f6": nn.Linear(120, 84), "relu6": nn.ReLU()}
+    layers |= {"output": nn.Linear(84, classes), "log_softmax": nn.LogSoftmax(1)}
+    return nn.Sequential(OrderedDict(layers))
+
+
+def perceptron(*widths: int) -> nn.Module:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
 class Block(nn.Module):
     """Convolutions (outputs, kernel, stride) with batch norm, beside a shortcut."""
 
@@ -135,7 +194,8 @@ class ResNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for i in range(1, 5):
+            x = getattr(self, f"layer{i}")(x)
         return self.fc(x.mean((2, 3)))
 
 
@@ -169,7 +229,8 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
+        for i in range(1, 4):
+            x = getattr(self, f"layer{i}")(x)
         return self.linear(F.avg_pool2d(x, x.shape[3]).flatten(1))
 
 
@@ -203,15 +264,21 @@ class SqueezeNet(nn.Module):
         return self.classifier(self.features(x)).mean((2, 3))
 
 
-def twin(name: str, classes: int | None, **options: Any) -> nn.Module:
+def twin(name: str, *classes: Any, **options: Any) -> nn.Module:
+    """A model by Striate's name, with its own number of classes unless another is given."""
     if name in CIFAR:
-        return CifarResNet(name, classes, **options)
+        return CifarResNet(name, *classes, **options)
     if name in RESNET:
-        return ResNet(name, classes, **options)
+        return ResNet(name, *classes, **options)
     if name.startswith("vgg"):
-        return vgg(name, classes)
+        return vgg(name, *classes)
+    if name in ("linear_classifier", "mlp"):
+        hidden = [100] if name == "mlp" else []
+        return perceptron(3 * 32 * 32, *hidden, *(classes or (10,)))
     return {
         "alexnet": alexnet,
         "alexnet_two_tower": alexnet_two_tower,
+        "lenet1": lenet1,
+        "lenet5": lenet5,
         "squeezenet1_1": SqueezeNet,
-    }[name](classes)
+    }[name](*classes)

@@ -1,0 +1,1 @@
+"""The processes in which networks are timed; see main.py."""
