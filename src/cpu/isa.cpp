@@ -30,6 +30,7 @@ bool has_avx512() {
   Isa set##_isa() {                            \
     return {#set,                              \
             peak_kernels_##set(),              \
+            set::random,                       \
             gemm_kernels_##set##_float(),      \
             gemm_kernels_##set##_double(),     \
             winograd_kernels_##set##_float(),  \

@@ -38,7 +38,7 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
   // Packed filters outlive this view: they are kept with the weight.
   derived_cache(weight);
   filters.impl().derived = weight.impl().derived;
-  return squeeze(conv2d(unsqueeze(x, 2), filters, bias, flat), 2);
+  return squeeze(conv2d_as("conv1d", unsqueeze(x, 2), filters, bias, flat), 2);
 }
 
 }  // namespace striate
