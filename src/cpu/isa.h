@@ -7,6 +7,7 @@
 
 #include "cpu/isa/gemm.h"
 #include "cpu/isa/peak.h"
+#include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/winograd.h"
 
@@ -15,6 +16,7 @@ namespace striate::cpu {
 struct Isa {
   const char* name;
   const PeakKernels& peak;
+  const RandomKernels& random;
   const GemmKernels<float>& gemm_float;
   const GemmKernels<double>& gemm_double;
   const WinogradKernels<float>& winograd_float;
