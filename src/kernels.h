@@ -137,7 +137,7 @@ struct IndexSelectArgs {
 };
 /// grad_x [outer][n][inner] = sum of the rows of grad_y that were taken from it, in index order.
 struct IndexSelectBackwardArgs {
-  DType dtype;
+  DType dtype;  // not bfloat16
   const void* grad_y;
   const int64_t* indices;
   void* grad_x;

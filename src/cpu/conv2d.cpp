@@ -1,6 +1,7 @@
 // Convolution's entry points: which algorithm runs a pass, and the call to it.
 #include <algorithm>
 
+#include "cpu/conv2d_bfloat16.h"
 #include "cpu/conv2d_col2im.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
@@ -107,12 +108,14 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
 }  // namespace
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
+  if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);
   Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
   plan.name = algorithm_name(plan.algorithm);
   return plan;
 }
 
 void conv2d_pack(const Conv2dPackArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_pack(args);
   with_type(args.dtype, [&]<class T>() {
     switch (args.plan.algorithm) {
       case kDirect:
@@ -128,6 +131,7 @@ void conv2d_pack(const Conv2dPackArgs& args, Stream) {
 }
 
 void conv2d(const Conv2dArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_conv2d(args);
   with_type(args.dtype, [&]<class T>() {
     T* y = static_cast<T*>(args.y);
     const Epilogue<T> epilogue{static_cast<const T*>(args.bias),
@@ -139,6 +143,7 @@ void conv2d(const Conv2dArgs& args, Stream) {
 }
 
 void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_input_grad(args);
   with_type(args.dtype, [&]<class T>() {
     run(args.g, ConvPass::kInputGrad, args.plan, static_cast<const T*>(args.grad_y),
         static_cast<const T*>(args.packed), {static_cast<const T*>(args.bias)},
@@ -147,6 +152,7 @@ void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
 }
 
 void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_weight_grad(args);
   with_type(args.dtype, [&]<class T>() {
     if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
     winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
@@ -15,8 +16,6 @@ namespace striate::cpu {
 inline constexpr int64_t kGrainMacs = 1'000'000;
 // Work is cut so that even small layers offer this many units.
 inline constexpr int64_t kMinUnits = 16;
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// The `part`-th of `parts` nearly equal pieces of [0, count).
 inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {

@@ -197,7 +197,21 @@ const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor
   return plan_of(op, covers_input(g) ? flattened(g) : g, x, pass).name;
 }
 
-Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
+void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o) {
+  if (!bias.defined()) return;
+  const bool precise_bias = bias.dtype() == precise(x.dtype());
+  precise_bias ? check_same_precise(op, "input", x, "bias", bias)
+               : check_same(op, "input", x, "bias", bias);
+  check_shape(op, "bias", bias, {o});
+}
+
+Tensor bias_vector(const Tensor& bias) {
+  if (!bias.defined()) return bias;
+  NoGrad guard;
+  return contiguous(to(bias, precise(bias.dtype())));
+}
+
+Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c, DType dtype) {
   const Tensor grad = empty({c}, options_of(grad_y));
   const int64_t rows = grad_y.numel() / c;
   if (rows == 0) {
@@ -207,7 +221,7 @@ Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
         op, grad_y.device(), &KernelTable::sum,
         {grad_y.dtype(), grad_y.dtype(), grad_y.data(), grad.data(), {c}, {1}, {rows}, {c}, 1});
   }
-  return grad;
+  return to(grad, dtype);
 }
 
 }  // namespace striate
