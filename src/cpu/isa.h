@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/isa/gemm.h"
+#include "cpu/isa/pairs.h"
 #include "cpu/isa/peak.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/winograd.h"
@@ -23,6 +24,7 @@ struct Isa {
   const RowKernels<double>& rows_double;
   const RowKernels<BFloat16>& rows_bfloat16;
   const ConvertKernels& convert;
+  const PairKernels* pairs = nullptr;  // null: the processor does not multiply bfloat16
 
   template <class T>
   const GemmKernels<T>& gemm() const {
