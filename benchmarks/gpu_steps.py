@@ -121,7 +121,7 @@ def _training_step(
     model = models.get_model(model_name).to(device)
     optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     images = st.randn(batch, *input_size(model_name)).to(device)
-    labels = (st.arange(batch) % 10).to(device)
+    labels = st.tensor([i % 10 for i in range(batch)]).to(device)
     loss_of = F.nll_loss if model_name.startswith("lenet") else F.cross_entropy
 
     def train(images: Any, labels: Any) -> Any:

@@ -167,7 +167,8 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
-  const char* name = "";  // the algorithm's, for reports
+  const char* name = "";   // the algorithm's, for reports
+  bool as_stored = false;  // what is packed is a dense [o][kh][kw][i]: a weight stored so will do
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {

@@ -81,6 +81,7 @@ __all__: list[str] = [
     "pad",
     "rand",
     "randn",
+    "read_into",
     "relu",
     "replayed_values",
     "resize_image",
@@ -1022,6 +1023,17 @@ def randn(
 ) -> Tensor:
     """
     Standard normal, from the default generator.
+    """
+
+def read_into(
+    target: Tensor,
+    file: typing.SupportsInt | typing.SupportsIndex,
+    offset: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    Fills a contiguous tensor with the bytes of an open file (its descriptor) from an offset on, and returns their CRC-32.
+
+    Raises FormatError if the file ends before.
     """
 
 def relu(input: Tensor) -> Tensor:

@@ -5,6 +5,7 @@
 #include "cpu/conv2d_col2im.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
+#include "cpu/linear_in_place.h"
 #include "cpu/winograd.h"
 #include "striate/runtime.h"
 
@@ -38,6 +39,7 @@ double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
 /// The fastest algorithm by the model: a function of the shape and the instruction set alone.
 template <class T>
 Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
+  if (pass != ConvPass::kWeightGrad && in_place_pays<T>(g)) return kInPlace;
   Algorithm best = col2im_pays<T>(g, pass) ? kCol2im : kDirect;
   if (!winograd_enabled() || !winograd_applies<T>(g)) return best;
   double least = direct_seconds(winograd_geometry(g, pass, 4), sizeof(T));
@@ -59,6 +61,8 @@ const char* algorithm_name(int32_t algorithm) {
       return "col2im";
     case kWinograd2:
       return "winograd2";
+    case kInPlace:
+      return "in_place";
     default:
       return "winograd4";
   }
@@ -77,6 +81,8 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
       return direct_plan<T>(g, pass);
     case kCol2im:
       return col2im_plan<T>(g);
+    case kInPlace:
+      return in_place_plan<T>(g, pass);
     default:
       return winograd_plan<T>(winograd_geometry(g, pass, algorithm));
   }
@@ -91,6 +97,8 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
       return direct(g, pass, x, packed, epilogue, y, workspace);
     case kCol2im:
       return col2im(g, plan, x, packed, epilogue.bias, y, workspace);
+    case kInPlace:
+      return in_place(g, pass, x, packed, epilogue, y, workspace);
     default:
       return winograd(winograd_geometry(g, pass, plan.algorithm), plan, x, packed, epilogue, y,
                       workspace);
@@ -114,6 +122,8 @@ void conv2d_pack(const Conv2dPackArgs& args, Stream) {
         return direct_pack<T>(args);
       case kCol2im:
         return col2im_pack<T>(args);
+      case kInPlace:
+        return in_place_pack<T>(args);
       default:
         return winograd_pack<T>(winograd_geometry(args.g, args.pass, args.plan.algorithm), args);
     }

@@ -34,6 +34,7 @@ using Element_bfloat16 = BFloat16;
   Isa set##_isa() {                            \
     return {#set,                              \
             peak_kernels_##set(),              \
+            set::random,                       \
             gemm_kernels_##set##_float(),      \
             gemm_kernels_##set##_double(),     \
             winograd_kernels_##set##_float(),  \

@@ -8,6 +8,7 @@
 #include "cpu/isa/gemm.h"
 #include "cpu/isa/pairs.h"
 #include "cpu/isa/peak.h"
+#include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/winograd.h"
 
@@ -16,6 +17,7 @@ namespace striate::cpu {
 struct Isa {
   const char* name;
   const PeakKernels& peak;
+  const RandomKernels& random;
   const GemmKernels<float>& gemm_float;
   const GemmKernels<double>& gemm_double;
   const WinogradKernels<float>& winograd_float;

@@ -40,7 +40,7 @@ Tensor conv1d(const Tensor& input, const Tensor& filters, const Tensor& bias,
   // Packed filters outlive this view: they are kept with the weight.
   derived_cache(weight);
   flat_weight.impl().derived = weight.impl().derived;
-  return squeeze(conv2d(unsqueeze(x, 2), flat_weight, bias, flat), 2);
+  return squeeze(conv2d_as("conv1d", unsqueeze(x, 2), flat_weight, bias, flat), 2);
 }
 
 }  // namespace striate

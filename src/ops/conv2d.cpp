@@ -84,7 +84,9 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Conv2dOptio
 }
 
 struct Conv2dNode : ConvNode {
-  const char* name() const override { return "conv2d"; }
+  const char* op;
+  explicit Conv2dNode(const char* name) : op(name) {}
+  const char* name() const override { return op; }
   TensorList backward(const TensorList& grads) override {
     TensorList result(3);
     if (!grads[0].defined()) return result;
@@ -92,23 +94,25 @@ struct Conv2dNode : ConvNode {
     const TensorOptions options = options_of(grad_y);
     if (needs_input(0)) {
       result[0] = empty({g.n, g.c, g.h, g.w}, options, MemoryFormat::kChannelsLast);
-      run_input_grad("conv2d", g, grad_y, conv_weight(weight.get(*this)), {}, result[0]);
+      ConvWeight filters = conv_weight(weight.get(*this));
+      filters.keep = !needs_input(1);  // one that is trained changes before its next use
+      run_input_grad(op, g, grad_y, filters, {}, result[0]);
     }
     if (needs_input(1)) {
       result[1] = empty({g.o, g.c / g.groups, g.kh, g.kw}, options, MemoryFormat::kChannelsLast);
-      run_weight_grad("conv2d", g, x.get(*this), grad_y, result[1]);
+      run_weight_grad(op, g, x.get(*this), grad_y, result[1]);
     }
-    if (needs_input(2)) result[2] = bias_grad("conv2d", grad_y, g.o, bias_dtype);
+    if (needs_input(2)) result[2] = bias_grad(op, grad_y, g.o, bias_dtype);
     return result;
   }
 };
 
 /// Of a channels-last input.
-Tensor forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dGeometry& g,
-               const ForwardEpilogue& epilogue) {
+Tensor forward(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+               const Conv2dGeometry& g, const ForwardEpilogue& epilogue) {
   const Tensor offset = bias_vector(bias);
   const Tensor y = empty({g.n, g.o, g.oh, g.ow}, options_of(x), MemoryFormat::kChannelsLast);
-  run_forward("conv2d", g, x, conv_weight(weight), offset, y, epilogue);
+  run_forward(op, g, x, conv_weight(weight), offset, y, epilogue);
   return y;
 }
 
@@ -125,12 +129,16 @@ Conv2dGeometry checked_geometry(const Tensor& x, const Tensor& weight, const Ten
 
 Tensor conv2d(const Tensor& input, const Tensor& filters, const Tensor& bias,
               const Conv2dOptions& options) {
-  const Tensor x = autocast_down(input), weight = autocast_weight(filters);
+  return conv2d_as("conv2d", autocast_down(input), autocast_weight(filters), bias, options);
+}
+
+Tensor conv2d_as(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                 const Conv2dOptions& options) {
   const Conv2dGeometry g = checked_geometry(x, weight, bias, options);
   const Tensor source = channels_last(x);
-  const Tensor y = forward(source, weight, bias, g, {});
+  const Tensor y = forward(op, source, weight, bias, g, {});
   if (needs_grad({x, weight, bias})) {
-    auto node = std::make_shared<Conv2dNode>();
+    auto node = std::make_shared<Conv2dNode>(op);
     node->g = g;
     if (weight.requires_grad()) node->x = SavedTensor(source);
     if (x.requires_grad()) node->weight = SavedTensor(weight);
@@ -152,7 +160,7 @@ Tensor conv2d_fused(const Tensor& input, const Tensor& filters, const Tensor& bi
     check_same("conv2d_fused", "input", x, "residual", residual);
     check_shape("conv2d_fused", "residual", residual, {g.n, g.o, g.oh, g.ow});
   }
-  return forward(channels_last(x), weight, bias, g,
+  return forward("conv2d_fused", channels_last(x), weight, bias, g,
                  {residual.defined() ? channels_last(residual) : residual, relu});
 }
 

@@ -15,6 +15,10 @@ void check_conv_operands(const char* op, const Tensor& x, const Tensor& weight);
 /// Throws ShapeError if the images that a pass may copy with their borders are beyond counting.
 void check_conv_size(const char* op, const Conv2dGeometry& g);
 
+/// conv2d() whose node and kernels go by the name `op`: what conv1d() is made of.
+Tensor conv2d_as(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                 const Conv2dOptions& options);
+
 struct ConvNode : Node {
   Conv2dGeometry g{};
   SavedTensor x, weight;

@@ -19,7 +19,8 @@ struct LinearNode : Node {
     const TensorOptions options = options_of(grad_y);
     if (needs_input(0)) {
       result[0] = empty(x_shape, options);
-      run_input_grad("linear", g, grad_y, linear_weight(weight.get(*this), true), {}, result[0]);
+      const bool keep = !needs_input(1);  // one that is trained changes before its next use
+      run_input_grad("linear", g, grad_y, linear_weight(weight.get(*this), keep), {}, result[0]);
     }
     if (needs_input(1)) {
       result[1] = empty({g.o, g.c}, options);
