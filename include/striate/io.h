@@ -20,9 +20,14 @@ struct Checkpoint {
 /// std::system_error when the file cannot be written; an old file is then intact.
 void save(const std::string& path, const Checkpoint& checkpoint);
 
-/// Reads a safetensors file. Throws FormatError on anything malformed (truncated, bad header,
+/// Reads a safetensors file; float16 becomes float32, and int8, int16, uint16 and uint32 become
+/// int64. Throws FormatError on anything malformed (truncated, bad header,
 /// overlapping or out-of-range offsets, duplicate keys, checksum mismatch) and std::system_error
 /// when the file cannot be read.
 Checkpoint load(const std::string& path);
+
+/// Fills a contiguous tensor of the CPU with the bytes of an open file from `offset` on, and
+/// returns their CRC-32: for readers of other formats. Throws FormatError if the file ends before.
+uint32_t read_into(const Tensor& target, int file, int64_t offset);
 
 }  // namespace striate

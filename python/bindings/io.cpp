@@ -18,6 +18,10 @@ void bind_io(py::module_& m) {
         return std::pair(std::move(checkpoint.tensors), std::move(checkpoint.metadata));
       },
       py::arg("path"), Unlocked(), "The tensors and texts of a safetensors file, by name.");
+  m.def("read_into", &read_into, py::arg("target"), py::arg("file"), py::arg("offset"), Unlocked(),
+        "Fills a contiguous tensor with the bytes of an open file (its descriptor) from an offset "
+        "on, and returns their CRC-32.\n\n"
+        "Raises FormatError if the file ends before.");
   using Corners = std::tuple<int64_t, int64_t, int64_t, int64_t>;
   m.def(
       "resize_image",

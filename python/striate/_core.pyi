@@ -37,6 +37,7 @@ __all__: list[str] = [
     "build_info",
     "capturing",
     "cat",
+    "check_autocast",
     "conv1d",
     "conv2d",
     "conv2d_algorithms",
@@ -60,6 +61,7 @@ __all__: list[str] = [
     "get_rng_state",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "linear",
     "load",
@@ -79,10 +81,12 @@ __all__: list[str] = [
     "pad",
     "rand",
     "randn",
+    "read_into",
     "relu",
     "replayed_values",
     "resize_image",
     "save",
+    "set_autocast_enabled",
     "set_allow_tf32",
     "set_grad_enabled",
     "set_num_threads",
@@ -697,6 +701,11 @@ def cat(
     Joins tensors along an existing dimension; their other sizes agree.
     """
 
+def check_autocast(dtype: DType | str) -> None:
+    """
+    Raises DTypeError unless autocast can use the type.
+    """
+
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -866,6 +875,11 @@ def get_rng_state() -> tuple[int, int]:
     The default generator's state: (seed, offset).
     """
 
+def is_autocast_enabled() -> builtins.bool:
+    """
+    Whether operations on this thread convert their operands; see autocast.
+    """
+
 def is_grad_enabled() -> builtins.bool:
     """
     Whether operations on this thread are recorded.
@@ -1011,6 +1025,17 @@ def randn(
     Standard normal, from the default generator.
     """
 
+def read_into(
+    target: Tensor,
+    file: typing.SupportsInt | typing.SupportsIndex,
+    offset: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    Fills a contiguous tensor with the bytes of an open file (its descriptor) from an offset on, and returns their CRC-32.
+
+    Raises FormatError if the file ends before.
+    """
+
 def relu(input: Tensor) -> Tensor:
     """
     max(x, 0) of each element. NaN stays NaN; the derivative at 0 is 0.
@@ -1061,6 +1086,11 @@ def save(
 def set_allow_tf32(allowed: builtins.bool) -> None:
     """
     Allows or forbids TF32 from the next call on.
+    """
+
+def set_autocast_enabled(enabled: builtins.bool) -> None:
+    """
+    Turns autocast on this thread on or off.
     """
 
 def set_grad_enabled(enabled: builtins.bool) -> None:

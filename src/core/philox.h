@@ -1,6 +1,7 @@
 // Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): value i of a
 // stream depends on (seed, offset + i) alone, so every backend and thread count draws the same.
-// constexpr, so that nvcc (--expt-relaxed-constexpr) may call it on the device.
+// constexpr, so that nvcc (--expt-relaxed-constexpr) may call it on the device; static, so that
+// what src/cpu/isa compiles of it for one instruction set stays there.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ struct PhiloxBlock {
   uint32_t word[4];
 };
 
-constexpr PhiloxBlock philox_block(uint64_t seed, uint64_t counter) {
+static constexpr PhiloxBlock philox_block(uint64_t seed, uint64_t counter) {
   uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
   uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32);
   uint32_t c2 = 0, c3 = 0;
@@ -32,15 +33,17 @@ constexpr PhiloxBlock philox_block(uint64_t seed, uint64_t counter) {
 }
 
 /// Word `position` of the stream; four consecutive positions share a block.
-constexpr uint32_t philox_word(uint64_t seed, uint64_t position) {
+static constexpr uint32_t philox_word(uint64_t seed, uint64_t position) {
   return philox_block(seed, position / 4).word[position % 4];
 }
 
 /// Uniform in [0, 1) with 24 bits.
-constexpr float philox_uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+static constexpr float philox_uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 template <class... Rest>
-constexpr double philox_polynomial(double x, double first, Rest... rest) {
+static constexpr double philox_polynomial(double x, double first, Rest... rest) {
   if constexpr (sizeof...(rest) == 0) {
     return first;
   } else {
@@ -56,12 +59,16 @@ struct PhiloxNormal {
 
 /// From two words, in additions, products and one division, to about 1e-15: the logarithm and the
 /// cosine of a libm differ between machines in the last bit. So would contracted products: compile
-/// callers with -ffp-contract=off.
-constexpr PhiloxNormal philox_normal(uint32_t radius_word, uint32_t angle_word) {
+/// callers with -ffp-contract=off. Without branches, so that loops over it become vector code.
+static constexpr PhiloxNormal philox_normal(uint32_t radius_word, uint32_t angle_word) {
   // log(2^exponent * m) with m in [0.7, 1.4], by the series of atanh(s) = s + s^3/3 + s^5/5 + ...
-  double m = 1 - double{philox_uniform(radius_word)};  // in (0, 1]
-  int exponent = 0;
-  for (; m < 0.7; m *= 2) --exponent;
+  // In float, the exact integer 2^24 (1 - uniform) in [1, 2^24] has both parts in its bits.
+  const float whole = static_cast<float>(int32_t{1 << 24} - static_cast<int32_t>(radius_word >> 8));
+  const int32_t bits = __builtin_bit_cast(int32_t, whole);
+  const double fraction = double{__builtin_bit_cast(float, (bits & 0x7FFFFF) | 0x3F800000)};
+  const bool upper = fraction >= 2 * 0.7;
+  const double m = upper ? fraction * 0.5 : fraction;
+  const int32_t exponent = (bits >> 23) - (127 + 24) + (upper ? 1 : 0);
   const double s = (m - 1) / (m + 1);
   const double log_m =
       2 * s *

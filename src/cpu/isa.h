@@ -7,6 +7,7 @@
 
 #include "cpu/isa/gemm.h"
 #include "cpu/isa/peak.h"
+#include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/winograd.h"
 
@@ -15,12 +16,15 @@ namespace striate::cpu {
 struct Isa {
   const char* name;
   const PeakKernels& peak;
+  const RandomKernels& random;
   const GemmKernels<float>& gemm_float;
   const GemmKernels<double>& gemm_double;
   const WinogradKernels<float>& winograd_float;
   const WinogradKernels<double>& winograd_double;
   const RowKernels<float>& rows_float;
   const RowKernels<double>& rows_double;
+  const RowKernels<BFloat16>& rows_bfloat16;
+  const ConvertKernels& convert;
 
   template <class T>
   const GemmKernels<T>& gemm() const {
@@ -42,8 +46,10 @@ struct Isa {
   const RowKernels<T>& rows() const {
     if constexpr (sizeof(T) == sizeof(float)) {
       return rows_float;
-    } else {
+    } else if constexpr (sizeof(T) == sizeof(double)) {
       return rows_double;
+    } else {
+      return rows_bfloat16;
     }
   }
 };

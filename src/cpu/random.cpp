@@ -2,9 +2,10 @@
 // word q alone. Normal values come in pairs (Box and Muller 1958): both members of pair q / 2 are
 // computed from words u = 2 (q / 2) and u + 1, the even one with the cosine, the odd one with the
 // sine, so that a value depends on its position and not on where a call or a thread starts.
-#include <cmath>
+#include <algorithm>
 
 #include "cpu/dispatch.h"
+#include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/philox_words.h"
 #include "cpu/thread_pool.h"
@@ -33,31 +34,31 @@ void uniform(const RandomArgs& args) {
 
 template <class T>
 void normal(const RandomArgs& args) {
+  if (args.n == 0) return;
   T* y = static_cast<T*>(args.y);
   const auto [seed, first] = stream_of(args);
-  const uint64_t last = first + static_cast<uint64_t>(args.n);
-  const int64_t pairs = args.n == 0 ? 0 : static_cast<int64_t>((last + 1) / 2 - first / 2);
-  parallel_for(pairs, kGrain / 4, [&](int64_t begin, int64_t end) {
-    for (int64_t pair = begin; pair < end; ++pair) {
-      const uint64_t position = 2 * (first / 2 + static_cast<uint64_t>(pair));
-      const PhiloxBlock block = philox_block(seed, position / 4);
-      const uint32_t* word = block.word + position % 4;
-      const PhiloxNormal point = philox_normal(word[0], word[1]);
-      const double radius = args.b * std::sqrt(point.radius_squared);
-      if (position >= first) {
-        y[position - first] = static_cast<T>(args.a + radius * point.cosine);
-      }
-      if (position + 1 < last) {
-        y[position + 1 - first] = static_cast<T>(args.a + radius * point.sine);
-      }
-    }
+  const uint64_t last = first + static_cast<uint64_t>(args.n), block = first / 4;
+  const auto& kernels = isa().random;
+  // Blocks that the range covers whole; one at either end may be cut.
+  const uint64_t whole = (first + 3) / 4, end = std::max(last / 4, whole);
+  const auto edge = [&](uint64_t index) {
+    T values[4];
+    kernels.normal(seed, index, 1, args.a, args.b, values);
+    for (uint64_t q = std::max(4 * index, first); q < std::min(4 * index + 4, last); ++q)
+      y[q - first] = values[q - 4 * index];
+  };
+  if (block < whole) edge(block);
+  parallel_for(static_cast<int64_t>(end - whole), kGrain / 4, [&](int64_t from, int64_t to) {
+    const uint64_t index = whole + static_cast<uint64_t>(from);
+    kernels.normal(seed, index, to - from, args.a, args.b, y + (4 * index - first));
   });
+  if (last > 4 * end) edge(end);
 }
 
 }  // namespace
 
 void random(const RandomArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     args.distribution == Distribution::kUniform ? uniform<T>(args) : normal<T>(args);
   });
 }

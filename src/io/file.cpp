@@ -4,14 +4,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <system_error>
 
+#include "io/crc32.h"
 #include "striate/error.h"
 
 namespace striate {
 namespace {
+
+constexpr size_t kPieceBytes = 256 << 10;
 
 [[noreturn]] void raise_errno(int error, const std::string& what) {
   throw std::system_error(error, std::generic_category(), what);
@@ -33,17 +37,27 @@ InputFile::InputFile(const std::string& path)
 
 InputFile::~InputFile() { close(fd_); }
 
-void InputFile::read(void* data, size_t size) {
+uint32_t InputFile::read(void* data, size_t size, uint32_t crc) {
+  crc = read_at(fd_, position_, data, size, "load '" + path_ + "'", crc);
+  position_ += size;
+  return crc;
+}
+
+uint32_t read_at(int fd, uint64_t offset, void* data, size_t size, const std::string& origin,
+                 uint32_t crc) {
   auto* bytes = static_cast<char*>(data);
   while (size > 0) {
-    const ssize_t count = ::read(fd_, bytes, size);
+    const ssize_t count = pread(fd, bytes, std::min(size, kPieceBytes), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) raise_errno(errno, "load: cannot read '" + path_ + "'");
-    require<FormatError>(count > 0, "load '", path_, "': expected ", size,
+    if (count < 0) raise_errno(errno, origin + ": cannot read");
+    require<FormatError>(count > 0, origin, ": expected ", size,
                          " more bytes, got the end of the file");
+    crc = crc32(crc, bytes, static_cast<size_t>(count));
     bytes += count;
+    offset += static_cast<uint64_t>(count);
     size -= static_cast<size_t>(count);
   }
+  return crc;
 }
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {

@@ -7,6 +7,12 @@
 
 namespace striate {
 
+/// Fills `data` from an open file, by pieces that are still in the cache when the checksum is
+/// taken. Returns `crc`, a CRC-32, continued over the bytes. Throws FormatError, which begins with
+/// `origin`, if the file ends before.
+uint32_t read_at(int fd, uint64_t offset, void* data, size_t size, const std::string& origin,
+                 uint32_t crc);
+
 /// A regular file, read from its start.
 class InputFile {
  public:
@@ -16,13 +22,13 @@ class InputFile {
   InputFile& operator=(const InputFile&) = delete;
 
   uint64_t size() const { return size_; }
-  /// The next `size` bytes. Throws FormatError if the file ends before.
-  void read(void* data, size_t size);
+  /// The next `size` bytes; see read_at().
+  uint32_t read(void* data, size_t size, uint32_t crc = 0);
 
  private:
   std::string path_;
   int fd_;
-  uint64_t size_ = 0;
+  uint64_t size_ = 0, position_ = 0;
 };
 
 /// Replaces `path` as a whole or not at all: written under a temporary name in the same directory,

@@ -4,6 +4,7 @@
 // metadata, over the whole file with the checksum's own digits read as zeros. A flipped bit in the
 // checksum's key would hide it, so a second key, the version, says that it must be there.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <locale>
 #include <sstream>
@@ -28,8 +29,46 @@ constexpr std::string_view kNoDigits = "00000000";
 constexpr uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
 constexpr size_t kAlignment = 8;
 
+struct Half {
+  uint16_t bits;
+};
+
 /// Names in the file, indexed by DType.
 constexpr std::string_view kTypeNames[] = {"F32", "F64", "BF16", "I64", "I32", "U8", "BOOL"};
+
+float widen(Half half) {
+  const uint32_t sign = (half.bits & 0x8000u) << 16, size = half.bits & 0x7FFFu;
+  // The exponent's bias is 15 in place of 127; the product also makes subnormal numbers normal.
+  const bool finite = size < 0x7C00;
+  const auto value = std::bit_cast<uint32_t>(std::bit_cast<float>(size << 13) * 0x1p112f);
+  return std::bit_cast<float>(sign | (finite ? value : 0x7F800000 | size << 13));
+}
+int64_t widen(int64_t integer) { return integer; }
+
+template <class From, class To>
+void widen_all(const void* source, int64_t count, void* target) {
+  for (int64_t i = 0; i < count; ++i) {
+    From value;
+    std::memcpy(&value, static_cast<const char*>(source) + i * sizeof(From), sizeof(From));
+    static_cast<To*>(target)[i] = widen(value);
+  }
+}
+
+/// Types that are read but have no DType: float16 becomes float32, integers become int64, as in
+/// torch's files and .npz (python/striate/checkpoint/tensors.py).
+struct Narrow {
+  std::string_view name;
+  int64_t item_size;
+  DType loaded;
+  void (*widen)(const void* source, int64_t count, void* target);
+};
+constexpr Narrow kNarrow[] = {
+    {"F16", 2, DType::kFloat32, widen_all<Half, float>},
+    {"I8", 1, DType::kInt64, widen_all<int8_t, int64_t>},
+    {"I16", 2, DType::kInt64, widen_all<int16_t, int64_t>},
+    {"U16", 2, DType::kInt64, widen_all<uint16_t, int64_t>},
+    {"U32", 4, DType::kInt64, widen_all<uint32_t, int64_t>},
+};
 
 std::string hex_digits(uint32_t value) {
   std::string digits(kNoDigits);
@@ -37,16 +76,20 @@ std::string hex_digits(uint32_t value) {
   return digits;
 }
 
-int64_t byte_count(const Dims& shape, DType dtype) {
-  return checked_mul(checked_numel(shape, "size"), static_cast<int64_t>(item_size(dtype)), "size");
-}
-
 struct Entry {
   std::string name;
   DType dtype = DType::kFloat32;
   Dims shape = {};
-  int64_t begin = 0, end = 0;  // bytes of the data section
+  const Narrow* narrow = nullptr;  // how the file stores it, if not as `dtype`
+  int64_t begin = 0, end = 0;      // bytes of the data section
 };
+
+/// In the file.
+int64_t byte_count(const Entry& entry) {
+  const int64_t item =
+      entry.narrow ? entry.narrow->item_size : static_cast<int64_t>(item_size(entry.dtype));
+  return checked_mul(checked_numel(entry.shape, "size"), item, "size");
+}
 
 // --- Writing ------------------------------------------------------------------------------------
 
@@ -68,7 +111,7 @@ std::vector<Entry> lay_out(const std::map<std::string, Tensor>& tensors) {
   int64_t offset = 0;
   for (Entry& entry : entries) {
     entry.begin = offset;
-    entry.end = offset = checked_add(offset, byte_count(entry.shape, entry.dtype), "save");
+    entry.end = offset = checked_add(offset, byte_count(entry), "save");
   }
   return entries;
 }
@@ -113,12 +156,19 @@ struct Contents {
   size_t checksum_position = 0;  // of the digits in the header; 0: none
 };
 
-DType parse_type(JsonReader& json) {
+void parse_type(JsonReader& json, Entry& entry) {
   const std::string text = json.string();
-  const auto* found = std::find(std::begin(kTypeNames), std::end(kTypeNames), text);
-  if (found == std::end(kTypeNames))
+  const auto* name = std::find(std::begin(kTypeNames), std::end(kTypeNames), text);
+  const auto* narrow = std::find_if(std::begin(kNarrow), std::end(kNarrow),
+                                    [&](const Narrow& type) { return type.name == text; });
+  if (narrow != std::end(kNarrow)) {
+    entry.narrow = narrow;
+    entry.dtype = narrow->loaded;
+  } else if (name != std::end(kTypeNames)) {
+    entry.dtype = static_cast<DType>(name - std::begin(kTypeNames));
+  } else {
     json.reject("a supported dtype instead of '", excerpt(text), "'");
-  return static_cast<DType>(found - std::begin(kTypeNames));
+  }
 }
 
 Entry parse_entry(JsonReader& json, const std::string& name) {
@@ -127,7 +177,7 @@ Entry parse_entry(JsonReader& json, const std::string& name) {
   json.object([&](const std::string& key) {
     ++fields;
     if (key == "dtype") {
-      entry.dtype = parse_type(json);
+      parse_type(json, entry);
     } else if (key == "shape") {
       json.array([&] {
         if (entry.shape.size() == kMaxDims) json.reject("at most 8 dimensions");
@@ -171,7 +221,7 @@ void check_layout(std::vector<Entry>& entries, uint64_t data_size, const std::st
   for (const Entry& entry : entries) {
     int64_t bytes = 0;
     try {
-      bytes = byte_count(entry.shape, entry.dtype);
+      bytes = byte_count(entry);
     } catch (const ShapeError& error) {
       fail<FormatError>(origin, ": tensor '", excerpt(entry.name), "': ", error.what());
     }
@@ -195,10 +245,17 @@ void check_version(const Contents& contents, const std::string& origin) {
                        ": expected both or none of the metadata ", kVersion, " and ", kChecksum);
 }
 
-Tensor read_tensor(InputFile& file, const Entry& entry, const std::string& origin) {
+/// Reads the tensor, and continues the checksum `crc` over its bytes in the file.
+Tensor read_tensor(InputFile& file, const Entry& entry, const std::string& origin, uint32_t& crc) {
   const Tensor tensor = empty(entry.shape, {.dtype = entry.dtype});
   const auto bytes = static_cast<size_t>(entry.end - entry.begin);
-  file.read(tensor.data(), bytes);
+  if (entry.narrow != nullptr) {
+    std::vector<char> stored(bytes);
+    crc = file.read(stored.data(), bytes, crc);
+    entry.narrow->widen(stored.data(), tensor.numel(), tensor.data());
+    return tensor;
+  }
+  crc = file.read(tensor.data(), bytes, crc);
   if (entry.dtype == DType::kBool) {
     const auto* values = tensor.data<uint8_t>();
     require<FormatError>(std::all_of(values, values + bytes, [](uint8_t v) { return v <= 1; }),
@@ -256,11 +313,7 @@ Checkpoint load(const std::string& path) {
   uint32_t crc = crc32(crc32(0, &length, sizeof(length)), header.data(), length);
   Checkpoint checkpoint;
   for (const Entry& entry : contents.entries) {
-    const Tensor tensor = read_tensor(file, entry, origin);
-    if (!expected.empty()) {
-      crc = crc32(crc, tensor.data(), static_cast<size_t>(entry.end - entry.begin));
-    }
-    checkpoint.tensors.emplace(entry.name, tensor);
+    checkpoint.tensors.emplace(entry.name, read_tensor(file, entry, origin, crc));
   }
   require<FormatError>(expected.empty() || expected == hex_digits(crc), origin,
                        ": expected the checksum ", expected, ", got ", hex_digits(crc),
@@ -269,6 +322,15 @@ Checkpoint load(const std::string& path) {
   contents.metadata.erase(kVersion);
   checkpoint.metadata = std::move(contents.metadata);
   return checkpoint;
+}
+
+uint32_t read_into(const Tensor& target, int file, int64_t offset) {
+  const char* op = "read_into";
+  require<ArgumentError>(target.defined() && target.is_contiguous() && target.device() == Device{},
+                         op, ": expected a contiguous tensor of the CPU");
+  require<ArgumentError>(offset >= 0, op, ": expected an offset of at least 0, got ", offset);
+  const auto size = static_cast<size_t>(target.numel()) * item_size(target.dtype());
+  return read_at(file, static_cast<uint64_t>(offset), target.data(), size, op, 0);
 }
 
 }  // namespace striate

@@ -7,6 +7,7 @@
 
 #include "core/philox.h"
 #include "core/tensor_impl.h"
+#include "cpu/kernels.h"
 #include "striate/striate.h"
 
 namespace st = striate;
@@ -213,6 +214,31 @@ TEST_CASE("philox matches the reference implementation") {
   CHECK(block.word[1] == 0xe169c58d);
   CHECK(block.word[2] == 0xbc57ac4c);
   CHECK(block.word[3] == 0x9b00dbd8);
+}
+
+TEST_CASE("normal values depend on their positions, not on where a draw starts or ends") {
+  const auto draw = [](uint64_t offset, int64_t n) {
+    std::vector<double> values(static_cast<size_t>(n));
+    st::cpu::random({.dtype = DType::kFloat64,
+                     .y = values.data(),
+                     .n = n,
+                     .distribution = st::Distribution::kNormal,
+                     .a = 0.25,
+                     .b = 2,
+                     .seed = 7,
+                     .offset = offset},
+                    {});
+    return values;
+  };
+  const std::vector<double> all = draw(0, 600);
+  for (int64_t offset : {0, 1, 2, 3, 4, 7}) {
+    for (int64_t n : {0, 1, 2, 3, 4, 5, 9, 255, 256, 257, 515}) {
+      CAPTURE(offset);
+      CAPTURE(n);
+      CHECK(draw(static_cast<uint64_t>(offset), n) ==
+            std::vector<double>(all.begin() + offset, all.begin() + offset + n));
+    }
+  }
 }
 
 TEST_CASE("the generator replays") {

@@ -6,6 +6,7 @@ import collections
 import hashlib
 import http.server
 import json
+import struct
 import threading
 import time
 import zipfile
@@ -62,6 +63,8 @@ LOADED = {
     "int8": "int64",
     "uint8": "uint8",
     "bool": "bool",
+    "uint16": "int64",
+    "uint32": "int64",
 }
 
 
@@ -85,7 +88,7 @@ def save(request, tmp_path):
 @pytest.mark.parametrize("dtype", LOADED)
 def test_element_types(save, dtype):
     torch = pytest.importorskip("torch")
-    value = (torch.arange(24).reshape(2, 3, 4) - (0 if dtype == "uint8" else 5)) * 3
+    value = (torch.arange(24).reshape(2, 3, 4) - (0 if "uint" in dtype else 5)) * 3
     value = value.to(getattr(torch, dtype))
     (loaded,) = load_checkpoint(save({"w": value})).values()
     assert loaded.dtype == getattr(st, LOADED[dtype])
@@ -203,7 +206,47 @@ def test_large_files_cost_no_more_than_a_checksum_over_torch(tmp_path):
     assert ours < 3 * theirs
 
 
+@pytest.mark.parametrize("kind", ["c8", "u8"])
+def test_types_without_a_widening_are_refused(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    values = np.ones(2, kind)
+    torch.save({"w": torch.from_numpy(values)}, tmp_path / "w.pth")
+    np.savez(tmp_path / "w.npz", w=values)
+    for name in ("w.pth", "w.npz"):
+        with pytest.raises(st.FormatError, match=name):
+            load_checkpoint(tmp_path / name)
+
+
 # --- safetensors, npz, zip ----------------------------------------------------------------------
+
+
+SAFETENSORS_NAMES = {"f2": "F16", "i1": "I8", "i2": "I16", "u2": "U16", "u4": "U32", "u1": "U8"}
+
+
+@pytest.mark.parametrize("kind", SAFETENSORS_NAMES)
+def test_one_rule_for_types_that_striate_lacks(tmp_path, kind):
+    """The extremes of each type, out of the three formats."""
+    torch = pytest.importorskip("torch")
+    if kind == "f2":
+        bits = np.arange(1 << 16).astype(np.uint16)  # all of them: subnormal, infinite, NaN
+        values, expected = bits.view(np.float16), bits.view(np.float16).astype(np.float32)
+    else:
+        limits = np.iinfo(kind)
+        values = np.array([limits.min, 0, 1, limits.max], kind)
+        expected = values.astype(np.uint8 if kind == "u1" else np.int64)
+    np.savez(tmp_path / "w.npz", w=values)
+    torch.save({"w": torch.from_numpy(values)}, tmp_path / "w.pth")
+    entry = {
+        "dtype": SAFETENSORS_NAMES[kind],
+        "shape": [len(values)],
+        "data_offsets": [0, values.nbytes],
+    }
+    header = json.dumps({"w": entry}).encode()
+    (tmp_path / "w.safetensors").write_bytes(
+        struct.pack("<Q", len(header)) + header + values.tobytes()
+    )
+    for name in ("w.npz", "w.pth", "w.safetensors"):
+        assert_same(load_checkpoint(tmp_path / name), {"w": expected})
 
 
 def test_safetensors_by_content(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 import striate as st
 from checkpoint_files import (
+    DATA,
     GOOD,
     dictionary,
     load,
@@ -28,12 +29,28 @@ from checkpoint_files import (
 from striate.checkpoint import load_checkpoint
 
 
+def untyped(kind, count, of=None):
+    """A tensor (2, 3) as torch writes types without a storage of their own."""
+    fields = name("torch.storage", "UntypedStorage"), text("0"), text("cpu"), number(count)
+    data = of or tuple_of(text("storage"), *fields) + b"Q"
+    sizes = [tuple_of(number(a), number(b)) for a, b in ((2, 3), (3, 1))]
+    element = name(*kind.split()) if kind else text("torch.uint16")
+    args = tuple_of(data, number(0), *sizes, b"\x89", b"}", element)
+    return name("torch._utils", "_rebuild_tensor_v3") + args + b"R"
+
+
 @pytest.mark.parametrize("make", [torch_zip, torch_legacy])
 def test_the_assembled_file_is_right(make):
     (key, value), *others = load(make(GOOD)).items()
     assert key == "w"
     assert not others
     np.testing.assert_array_equal(value.numpy(), np.arange(6, dtype=np.float32).reshape(2, 3))
+
+
+def test_the_assembled_tensor_without_a_storage_type_is_right():
+    (value,) = load(torch_zip(pickled(dictionary(w=untyped("torch uint16", 24))))).values()
+    expected = np.frombuffer(DATA, "<u2")[:6].reshape(2, 3)
+    np.testing.assert_array_equal(value.numpy(), expected)
 
 
 # --- Pickles that would run code ----------------------------------------------------------------
@@ -213,6 +230,11 @@ BAD_TENSORS = {
     + b"R",
     "sizes as text": REBUILD + tuple_of(storage(), b"K\x00", text("a"), text("b"), b"\x89") + b"R",
     "no storage": tensor(of=text("storage")),
+    "untyped, half an element": untyped("torch uint16", 7),
+    "untyped, past the end": untyped("torch uint32", 20),
+    "untyped of a typed storage": untyped("torch uint16", 24, of=storage()),
+    "untyped of a type with a storage": untyped("torch FloatStorage", 24),
+    "untyped of a type that is a text": untyped("", 24),
     "a name as storage": tensor(of=ORDERED),
     "negative count": tensor(of=storage(count=-6)),
     "huge count": tensor(shape=(2**40,), strides=(1,), of=storage(count=2**40)),

@@ -50,6 +50,26 @@ def test_exact_on(isa):
     assert result.returncode == 0, result.stdout[-3000:]
 
 
+# Of 10,003 normal values in float32, then in float64, with seed 7.
+NORMAL_VALUES = """
+import hashlib, striate as st
+digest = hashlib.sha256()
+st.manual_seed(7)
+for dtype in ("float32", "float64"):
+    digest.update(st.randn((10_003,), dtype=dtype).numpy().tobytes())
+print(digest.hexdigest()[:16])
+"""
+
+
+@pytest.mark.parametrize("isa", NEEDS)
+def test_normal_values_are_the_same_everywhere(isa):
+    missing = NEEDS[isa] - processor_flags()
+    if missing:
+        pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
+    result = run(isa, "-c", NORMAL_VALUES)
+    assert result.stdout.strip() == "6b64af64334fbc7b", result.stderr
+
+
 def test_unknown_instruction_set_is_refused():
     result = run("sse9", "-c", "import striate as st; st.ones((4, 4)) @ st.ones((4, 4))")
     assert result.returncode == 1

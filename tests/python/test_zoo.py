@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import striate as st
-from striate import models, nn
+from striate import data, models, nn
 
 PARAMETERS = {
     "linear_classifier": 30_730,
@@ -204,6 +204,32 @@ def test_parity_with_running_averages(name, options, shape):
     assert_parity(ours.eval(), theirs.eval(), torch, shape)
 
 
+@pytest.mark.parametrize(("name", "options"), [("resnet50", {}), ("resnet50", {"v1": True})])
+@pytest.mark.usefixtures("no_init", "without_winograd")
+def test_parity_of_bottlenecks_with_batch_statistics(name, options):
+    """In training mode and float64, whose rounding so many layers amplify to nothing visible."""
+    ours, theirs, torch = pair(name, 10, **options)
+    ours.to("float64")
+    theirs.double()
+    rng = np.random.default_rng(0)
+    x, v = rng.standard_normal((2, 3, 64, 64)), rng.standard_normal((2, 10))
+    expected = theirs(torch.tensor(x))
+    expected.backward(torch.tensor(v))
+    y = ours(st.tensor(x))
+    y.backward(st.tensor(v))
+
+    def error(got, want):
+        want = want.detach().numpy()
+        return float(np.linalg.norm(got.detach().numpy() - want) / np.linalg.norm(want))
+
+    assert error(y, expected) <= 1e-10
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert error(p.grad, q.grad) <= 1e-8
+    for key, value in theirs.state_dict().items():
+        if "running" in key:
+            assert error(ours.state_dict()[key], value) <= 1e-10
+
+
 # --- Published weights --------------------------------------------------------------------------
 
 
@@ -276,20 +302,13 @@ def test_published_squeezenet(squeezenet, data_dir, case):
 
 
 def test_published_squeezenet_on_photographs(squeezenet, data_dir):
-    """26 of 36 right, 31 among the best five: short side to 256, the middle 224 x 224."""
-    image = pytest.importorskip("PIL.Image", reason="the photographs are JPEG files")
+    """26 of 36 right, 31 among the best five, through the public reader and transform."""
+    pytest.importorskip("PIL", reason="the photographs are JPEG files")
     lines = (data_dir / "synset_words.txt").read_text().splitlines()
     synsets = [line.split()[0] for line in lines]
     files = sorted((data_dir / "photos" / "imagenet_samples").iterdir())
-    pixels, labels = [], []
-    for file in files:
-        photo = image.open(file).convert("RGB")
-        scale = 256 / min(photo.size)
-        size = [round(side * scale) for side in photo.size]
-        left, top = ((side - 224) // 2 for side in size)
-        photo = photo.resize(size, image.Resampling.BILINEAR)
-        photo = photo.crop((left, top, left + 224, top + 224))
-        pixels.append(np.asarray(photo).transpose(2, 0, 1))
-        labels.append(synsets.index(file.name.partition("_")[0]))
-    hits = predict(squeezenet, normalize(np.stack(pixels))) == np.array(labels)[:, None]
+    prepare = data.transforms.imagenet_eval()
+    photos = np.concatenate([prepare(data.read_image(file)[np.newaxis]) for file in files])
+    labels = [synsets.index(file.name.partition("_")[0]) for file in files]
+    hits = predict(squeezenet, photos) == np.array(labels)[:, None]
     assert (hits[:, 0].sum(), hits.sum()) == (26, 31)

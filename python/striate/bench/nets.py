@@ -37,7 +37,9 @@ PEERS = (*_VARIANTS, *(f"torch:{variant}" for variant in _VARIANTS["torch"]))
 
 _MIN_ROUNDS, _USUAL_ROUNDS = 3, 7
 _PROBE_STEPS = {"train": 3, "infer": 1}
-_TOLERANCE = 1e-3  # of the probe, relative to its largest number
+# Of the probe, relative to its largest number. In training, batch norm over few images amplifies
+# rounding from step to step.
+_TOLERANCE = {"train": 1e-2, "infer": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def measure(case: Case, peers: list[str], seconds: float, log: Log) -> list[Row]
         job = _job(case, Path(directory))
         with _worker(job, "striate") as ours:
             if ours.error:
-                raise RuntimeError(f"bench: striate: {ours.error}")
+                raise st.Error(f"bench: striate: {ours.error}")
             rows = [
                 row
                 for framework, variant in _rivals(case, peers, job, log)
@@ -119,7 +121,7 @@ def _duel(
         if theirs.error:
             log(f"{theirs.name}: left out: {theirs.error}")
             return None
-        _check_probe(theirs, ours)
+        _check_probe(theirs, ours, _TOLERANCE[case.mode])
         first = len(ours.milliseconds)
         rounds([ours, theirs], seconds)
         row = _row(case, theirs)
@@ -170,10 +172,10 @@ def _job(case: Case, directory: Path) -> dict[str, Any]:
     }
 
 
-def _check_probe(worker: Worker, reference: Worker) -> None:
+def _check_probe(worker: Worker, reference: Worker, tolerance: float) -> None:
     got, expected = np.array(worker.probe), np.array(reference.probe)
-    if not np.abs(got - expected).max() <= _TOLERANCE * np.abs(expected).max():
-        raise RuntimeError(
+    if not np.abs(got - expected).max() <= tolerance * np.abs(expected).max():
+        raise st.Error(
             f"bench: {worker.name} computes something else than {reference.name}: "
             f"{got[:4]}, not {expected[:4]}"
         )

@@ -30,7 +30,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Reads safetensors, torch's ``.pth`` / ``.pt`` / ``.th`` (zip or legacy) and ``.npz``. A
     dictionary under ``state_dict``, ``model_state_dict`` or ``model`` is taken out of its wrapper,
-    and ``module.`` off the names. float16 becomes float32; int8 and int16 become int64.
+    and ``module.`` off the names. float16 becomes float32; integers other than int32, int64
+    and uint8 become int64.
 
     Raises FormatError on anything malformed or not a tensor, OSError when the file cannot be read.
     """

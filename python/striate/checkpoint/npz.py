@@ -9,7 +9,7 @@ import struct
 import numpy as np
 
 from striate._core import FormatError, Tensor
-from striate.checkpoint.tensors import check_shape, quote, to_tensor
+from striate.checkpoint.tensors import LOADED, check_shape, quote, to_tensor
 from striate.checkpoint.zip_archive import ZipArchive
 
 # Deflate reaches 1:1000 on zeros, and trained weights 1:1.1; more than this is a bomb.
@@ -21,19 +21,6 @@ _HEADER = re.compile(
     rb"\{'descr': '([<>|=])([a-zA-Z]\d{0,3})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\}\s*"
 )
-_LOADED = {
-    "f8": "float64",
-    "f4": "float32",
-    "f2": "float32",
-    "i8": "int64",
-    "i4": "int32",
-    "i2": "int64",
-    "i1": "int64",
-    "u4": "int64",
-    "u2": "int64",
-    "u1": "uint8",
-    "b1": "bool",
-}
 
 
 def is_npz(archive: ZipArchive) -> bool:
@@ -57,7 +44,7 @@ def _read_array(name: str, data: bytes) -> Tensor:
     if match is None:
         raise FormatError(f"npz: expected {quote(name)} to be a plain array, got {header[:80]!r}")
     order, kind, fortran, sizes = (group.decode() for group in match.groups())
-    loaded = _LOADED.get(kind)
+    loaded = LOADED.get(kind)
     if loaded is None:
         raise FormatError(
             f"npz: expected {quote(name)} of floats, integers up to int64 or bools, "

@@ -21,18 +21,22 @@ _MAX_TEXT = 1 << 20
 _MAX_GLOBAL = 256
 _MAX_INTEGER_KEY = 1 << 60  # larger ones could be chosen to collide in a dict
 
+_BYTE = ElementType.of("u1")
 _STORAGE_TYPES = {
-    "torch.DoubleStorage": ElementType("<f8", "float64", direct=True),
-    "torch.FloatStorage": ElementType("<f4", "float32", direct=True),
-    "torch.HalfStorage": ElementType("<f2", "float32"),
+    "torch.DoubleStorage": ElementType.of("f8"),
+    "torch.FloatStorage": ElementType.of("f4"),
+    "torch.HalfStorage": ElementType.of("f2"),
     "torch.BFloat16Storage": ElementType("<u2", "bfloat16"),
-    "torch.LongStorage": ElementType("<i8", "int64", direct=True),
-    "torch.IntStorage": ElementType("<i4", "int32", direct=True),
-    "torch.ShortStorage": ElementType("<i2", "int64"),
-    "torch.CharStorage": ElementType("|i1", "int64"),
-    "torch.ByteStorage": ElementType("|u1", "uint8", direct=True),
-    "torch.BoolStorage": ElementType("|u1", "bool"),
+    "torch.LongStorage": ElementType.of("i8"),
+    "torch.IntStorage": ElementType.of("i4"),
+    "torch.ShortStorage": ElementType.of("i2"),
+    "torch.CharStorage": ElementType.of("i1"),
+    "torch.ByteStorage": _BYTE,
+    "torch.BoolStorage": ElementType("<u1", "bool"),
+    "torch.storage.UntypedStorage": _BYTE,
 }
+# Types without a storage of their own: their tensors view bytes.
+_UNTYPED = {"torch.uint16": ElementType.of("u2"), "torch.uint32": ElementType.of("u4")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,20 @@ def _rebuild_tensor(args: tuple[Any, ...]) -> View:
     return checked_view(storage, offset, shape, strides)
 
 
+def _rebuild_untyped(args: tuple[Any, ...]) -> View:
+    """(storage of bytes, offset, size, stride, requires_grad, hooks, type, ...)."""
+    storage, kind = args[0], args[6]
+    element = _UNTYPED.get(kind.text) if isinstance(kind, Name) else None
+    if element is None:
+        raise FormatError(f"expected {' or '.join(_UNTYPED)} of a storage without a type")
+    if not isinstance(storage, Storage) or storage.type != _BYTE:
+        raise FormatError(f"expected a tensor of a storage of bytes, got {quote(storage)}")
+    count, rest = divmod(storage.count, element.stored_size)
+    if rest:
+        raise FormatError(f"expected whole elements in a storage of {storage.count} bytes")
+    return _rebuild_tensor((Storage(storage.key, element, count), *args[1:]))
+
+
 def _rebuild_parameter(args: tuple[Any, ...]) -> View:
     """(data, requires_grad, hooks)."""
     if not isinstance(args[0], View):
@@ -86,6 +104,7 @@ def _ordered_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
 _CALLS: dict[str, Callable[[tuple[Any, ...]], object]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v3": _rebuild_untyped,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch.Size": _size,
     "collections.OrderedDict": _ordered_dict,
@@ -203,7 +222,7 @@ class Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise FormatError(f"pickle: expected a name as texts, got {quote(name)}")
         full = f"{module}.{name}"
-        if full not in _CALLS and full not in _STORAGE_TYPES:
+        if full not in _CALLS and full not in _STORAGE_TYPES and full not in _UNTYPED:
             raise FormatError(f"pickle: refused the name {quote(full)}: only tensors are loaded")
         self.push(Name(full))
 

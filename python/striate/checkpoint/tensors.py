@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from striate._core import FormatError, Tensor, empty, get_num_threads, tensor
+from striate._core import FormatError, Tensor, empty, get_num_threads, read_into, tensor
 
 Array = npt.NDArray[Any]
 
@@ -23,9 +22,25 @@ _FREE_BYTES = 1 << 20
 _MAX_DIMENSIONS = 8
 _MAX_BYTES = (1 << 63) - 1
 _MAX_ITEM_BYTES = 8
-_PIECE_BYTES = 256 << 10
 _PARALLEL_BYTES = 8 << 20  # below this, starting threads costs more than it saves
 _MAX_READERS = 4  # more do not raise the page cache's bandwidth
+
+
+# The Striate type of each NumPy type that files hold. float16 becomes float32, and integers that
+# Striate lacks become int64; src/io/safetensors.cpp has the same rule.
+LOADED = {
+    "f8": "float64",
+    "f4": "float32",
+    "f2": "float32",
+    "i8": "int64",
+    "i4": "int32",
+    "i2": "int64",
+    "i1": "int64",
+    "u4": "int64",
+    "u2": "int64",
+    "u1": "uint8",
+    "b1": "bool",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +49,16 @@ class ElementType:
 
     stored: str
     loaded: str
-    direct: bool = False  # the stored bytes are the loaded ones (a bool's may be neither 0 nor 1)
+
+    @classmethod
+    def of(cls, kind: str) -> ElementType:
+        """Of a NumPy type by the rule above."""
+        return cls(f"<{kind}", LOADED[kind])
+
+    @property
+    def direct(self) -> bool:
+        """Whether the stored bytes are the loaded ones; a bool's may be neither 0 nor 1."""
+        return self.loaded not in ("bool", "bfloat16") and self.stored == np.dtype(self.loaded).str
 
     @property
     def stored_size(self) -> int:
@@ -175,11 +199,11 @@ def _read_storage(fd: int, extent: Extent, views: list[View]) -> dict[View, Tens
     if len(views) == 1 and views[0].whole and views[0].storage.type.direct:
         (view,) = views
         target = empty(view.shape, dtype=view.storage.type.loaded)
-        _read_into(fd, extent, target.numpy().reshape(-1).view(np.uint8))
+        _read(fd, extent, target)
         return {view: target}
-    raw = np.empty(extent.nbytes, np.uint8)
-    _read_into(fd, extent, raw)
-    return {view: _copy(view, raw) for view in views}
+    raw = empty((extent.nbytes,), dtype="uint8")
+    _read(fd, extent, raw)
+    return {view: _copy(view, raw.numpy()) for view in views}
 
 
 def _copy(view: View, raw: Array) -> Tensor:
@@ -205,17 +229,8 @@ def to_tensor(elements: Array, loaded: str) -> Tensor:
     return tensor(elements, dtype=loaded)
 
 
-def _read_into(fd: int, extent: Extent, target: npt.NDArray[np.uint8]) -> None:
-    """Reads and, if there is a checksum, verifies; by pieces that stay in the cache for both."""
-    data = target.data
-    done = crc = 0
-    while done < extent.nbytes:
-        count = os.preadv(fd, [data[done : done + _PIECE_BYTES]], extent.offset + done)
-        if not count:
-            raise FormatError(f"expected {extent.nbytes - done} bytes more, got the file's end")
-        if extent.crc is not None:
-            crc = zlib.crc32(data[done : done + count], crc)
-        done += count
+def _read(fd: int, extent: Extent, target: Tensor) -> None:
+    crc = read_into(target, fd, extent.offset)
     if extent.crc not in (None, crc):
         raise FormatError(
             f"expected data with CRC-32 {extent.crc:08x}, got {crc:08x}: the file is corrupt"
