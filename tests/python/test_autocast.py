@@ -147,7 +147,7 @@ def lenet(library):
 def test_training_beside_torch_autocast(name):
     """The losses of a few steps from the same weights on the same data."""
     torch = pytest.importorskip("torch")
-    from torch_zoo import twin
+    from striate.bench.worker.torch_twins import twin
 
     if name == "lenet5":
         model, peer, shape = lenet(nn), lenet(torch.nn), (16, 1, 28, 28)
