@@ -47,6 +47,7 @@ __all__: list[str] = [
     "cross_entropy",
     "cuda_device_count",
     "cuda_unavailable_reason",
+    "device_description",
     "dropout",
     "empty",
     "empty_cache",
@@ -86,8 +87,8 @@ __all__: list[str] = [
     "replayed_values",
     "resize_image",
     "save",
-    "set_autocast_enabled",
     "set_allow_tf32",
+    "set_autocast_enabled",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
@@ -808,6 +809,11 @@ def cuda_device_count() -> int:
 def cuda_unavailable_reason() -> str:
     """
     Why cuda_device_count() is 0; empty when it is not.
+    """
+
+def device_description(device: Device | str) -> str:
+    """
+    What the device is, in words. Raises DeviceError where it is not there.
     """
 
 def dropout(

@@ -97,7 +97,7 @@ def test_conv_passes_within_the_bound(name):
 
 
 @pytest.mark.parametrize("name", CONVS)
-def test_conv_of_integers_is_exact(name):
+def test_conv_of_integers_is_exact(name, without_winograd):
     rng = np.random.default_rng(7)
     x, weight, bias, options = conv_operands(
         CONVS[name], lambda s: rng.integers(-256, 257, s).astype(np.float64)
