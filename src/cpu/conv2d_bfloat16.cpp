@@ -5,6 +5,7 @@
 #include "cpu/conv2d_bfloat16.h"
 
 #include "cpu/conv2d_direct.h"
+#include "cpu/conv2d_pairs.h"
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -52,7 +53,7 @@ Conv2dPlan widened_plan(const Conv2dGeometry& g, ConvPass pass) {
   const int64_t operands =
       room(x_size(g)) + room(y_size(g)) + (weight_grad ? room(weight_size(g)) : 0);
   const size_t weight = weight_grad ? 0 : weight_size(g) * sizeof(float);
-  return {kWidened, inner.packed + weight, inner.workspace + operands * sizeof(float)};
+  return {kWidened, inner.packed + weight, inner.workspace + operands * sizeof(float), "widened"};
 }
 
 /// The widened weight lies behind what is packed from it.
@@ -79,11 +80,17 @@ void widened_pack(const Conv2dPackArgs& args) {
 
 }  // namespace
 
-Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) { return widened_plan(g, pass); }
+Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) {
+  if (!pairs_apply(g, pass)) return widened_plan(g, pass);
+  return pass == ConvPass::kWeightGrad ? pairs_weight_grad_plan(g) : pairs_plan(g, pass);
+}
 
-void bfloat16_pack(const Conv2dPackArgs& args) { widened_pack(args); }
+void bfloat16_pack(const Conv2dPackArgs& args) {
+  args.plan.algorithm == kPairs ? pairs_pack(args) : widened_pack(args);
+}
 
 void bfloat16_conv2d(const Conv2dArgs& args) {
+  if (args.plan.algorithm == kPairs) return pairs_conv2d(args);
   const Conv2dGeometry& g = args.g;
   float* x = static_cast<float*>(args.workspace);
   float* y = x + room(x_size(g));
@@ -97,6 +104,7 @@ void bfloat16_conv2d(const Conv2dArgs& args) {
 }
 
 void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
+  if (args.plan.algorithm == kPairs) return pairs_input_grad(args);
   const Conv2dGeometry& g = args.g;
   float* grad_x = static_cast<float*>(args.workspace);
   float* grad_y = grad_x + room(x_size(g));
@@ -107,6 +115,7 @@ void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
 }
 
 void bfloat16_weight_grad(const Conv2dWeightGradArgs& args) {
+  if (args.plan.algorithm == kPairs) return pairs_weight_grad(args);
   const Conv2dGeometry& g = args.g;
   float* x = static_cast<float*>(args.workspace);
   float* grad_y = x + room(x_size(g));

@@ -42,7 +42,8 @@ using Element_bfloat16 = BFloat16;
             set##_float,                       \
             set##_double,                      \
             set##_bfloat16,                    \
-            set::convert};                     \
+            set::convert,                      \
+            nullptr};                          \
   }
 STRIATE_ISA_TABLE(baseline)
 STRIATE_ISA_TABLE(avx2)
@@ -50,9 +51,15 @@ STRIATE_ISA_TABLE(avx512)
 #undef STRIATE_ISA_TABLE
 #undef STRIATE_ROWS
 
+Isa avx512_with_pairs() {
+  Isa isa = avx512_isa();
+  if (__builtin_cpu_supports("avx512bf16")) isa.pairs = &pair_kernels_avx512_bf16();
+  return isa;
+}
+
 Isa choose() {
   const Choice choices[] = {
-      {avx512_isa(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
+      {avx512_with_pairs(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
   const char* variable = std::getenv("STRIATE_CPU_ISA");
   const std::string_view forced = variable == nullptr ? "" : variable;
   for (const Choice& choice : choices) {

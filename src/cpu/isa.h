@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/isa/gemm.h"
+#include "cpu/isa/pairs.h"
 #include "cpu/isa/peak.h"
 #include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
@@ -25,6 +26,7 @@ struct Isa {
   const RowKernels<double>& rows_double;
   const RowKernels<BFloat16>& rows_bfloat16;
   const ConvertKernels& convert;
+  const PairKernels* pairs = nullptr;  // null: the processor does not multiply bfloat16
 
   template <class T>
   const GemmKernels<T>& gemm() const {

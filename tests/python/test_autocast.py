@@ -4,6 +4,9 @@ PyTorch's autocast.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import striate as st
 import striate.nn.functional as F
 from striate import models, nn, optim
+from striate.train import recipe
 
 
 def test_products_in_bfloat16_and_sums_in_float32():
@@ -143,7 +147,7 @@ def lenet(library):
 def test_training_beside_torch_autocast(name):
     """The losses of a few steps from the same weights on the same data."""
     torch = pytest.importorskip("torch")
-    from torch_zoo import twin
+    from striate.bench.worker.torch_twins import twin
 
     if name == "lenet5":
         model, peer, shape = lenet(nn), lenet(torch.nn), (16, 1, 28, 28)
@@ -174,3 +178,18 @@ def test_training_beside_torch_autocast(name):
         theirs.append(expected.item())
     assert ours[-1] < 0.95 * ours[0]
     np.testing.assert_allclose(ours, theirs, rtol=0.05)
+
+
+def test_train_option(tmp_path):
+    command = ("train", "lenet5", "--epochs", "2", "--autocast", "bfloat16", "--json")
+    out = str(tmp_path / "lenet5.safetensors")
+    result = subprocess.run(
+        [sys.executable, "-m", "striate", *command, "--out", out],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert json.loads(result.stdout.splitlines()[-1])["test_accuracy"] > 0.8
+    with pytest.raises(st.ArgumentError, match=r"autocast of bfloat16"):
+        recipe("lenet5", "digits", autocast="float16")

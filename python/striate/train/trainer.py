@@ -144,8 +144,9 @@ class Trainer:
             images = mixing.images(images)
         self.optimizer.zero_grad()
         forward = self.model.forward_head if settings.freeze == "backbone" else self.model
-        log_prob = log_probabilities(settings.model, forward(images))
-        loss = batch_loss(settings, log_prob, labels, mixing)
+        with st.autocast(enabled=settings.autocast is not None):
+            log_prob = log_probabilities(settings.model, forward(images))
+            loss = batch_loss(settings, log_prob, labels, mixing)
         loss.backward()
         value = loss.item()
         if not math.isfinite(value):
