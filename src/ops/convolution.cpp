@@ -51,9 +51,17 @@ struct Packed {
   explicit Packed(const Tensor& weight) : owner(weight.impl().storage), data(weight.data()) {}
 };
 
+/// CUDA kernels copy 16 bytes at a time; a view may begin in between.
+bool is_aligned(const Tensor& x) {
+  return x.device().type == DeviceType::kCPU || reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
+}
+Tensor aligned(const Tensor& x) { return is_aligned(x) ? x : clone(x); }
+
 Packed packed(const char* op, const Conv2dGeometry& g, ConvPass pass, const ConvWeight& weight,
               const Conv2dPlan& plan) {
-  if (plan.as_stored && is_dense(g, weight.strides)) return Packed(weight.tensor);
+  if (plan.as_stored && is_dense(g, weight.strides) && is_aligned(weight.tensor)) {
+    return Packed(weight.tensor);
+  }
   const Storage& storage = *weight.tensor.impl().storage;
   Capture* capture = current_capture(weight.tensor.device());
   // A graph that trains the weight packs it at every replay.
@@ -108,12 +116,6 @@ std::optional<ConvWeight> flattened(const Conv2dGeometry& g, const ConvWeight& w
 }
 Conv2dGeometry flattened(const Conv2dGeometry& g) {
   return linear_geometry(g.n, g.c * g.h * g.w, g.o);
-}
-
-/// CUDA kernels copy 16 bytes at a time; a view may begin in between.
-Tensor aligned(const Tensor& x) {
-  const bool already = reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
-  return already || x.device().type == DeviceType::kCPU ? x : clone(x);
 }
 
 const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }

@@ -267,14 +267,16 @@ def test_rejected(error, call, fragments):
     rejects(error, call, *fragments)
 
 
-@pytest.mark.parametrize("bad", [-1, 5, 2**40])
+@pytest.mark.parametrize("bad", [-9, 5, 2**40])
 def test_indices_out_of_range(bad, device):
     """Found on the device, before anything is read through them."""
     x = st.rand((3, 5), device=device)
-    target = st.tensor(np.array([0, bad, 4]), device=device)
-    rejects(st.IndexError, lambda: F.cross_entropy(x, target), "cross_entropy", str(bad), "1")
-    rejects(st.IndexError, lambda: F.nll_loss(x, target), "nll_loss", str(bad), "1")
-    rejects(st.IndexError, lambda: x[target], str(bad), "1")
+    target = st.tensor(np.array([0, bad, 2]), device=device)
+    rejects(
+        st.IndexError, lambda: F.cross_entropy(x, target), "cross_entropy", f"got {bad} at", "1"
+    )
+    rejects(st.IndexError, lambda: F.nll_loss(x, target), "nll_loss", f"got {bad} at", "1")
+    rejects(st.IndexError, lambda: x[target], "index_select", "position 1")
 
 
 def optimizer_rows():

@@ -74,18 +74,22 @@ std::vector<T> run(const KernelTable& kernels, const Problem& p, ConvPass pass,
   const DType dtype = dtype_of<T>();
   using Bias = std::conditional_t<std::is_same_v<T, double>, double, float>;
   Arrays arrays(readable_past_end);
-  void* packed = arrays.workspace(plan.packed);
   void* workspace = arrays.workspace(plan.workspace);
-  if (pass != ConvPass::kWeightGrad) {
+  const void* packed = nullptr;
+  if (plan.as_stored) {
+    packed = arrays.in(cast<T>(p.weight));
+  } else if (pass != ConvPass::kWeightGrad) {
     const int64_t i = g.c / g.groups;
+    void* const target = arrays.workspace(plan.packed);
     kernels.conv2d_pack({g,
                          dtype,
                          pass,
                          plan,
                          arrays.in(cast<T>(p.weight)),
                          {g.kh * g.kw * i, 1, g.kw * i, i},
-                         packed},
+                         target},
                         {});
+    packed = target;
   }
   const auto result = [&](const T* data, int64_t count) {
     arrays.check_inputs_unchanged();
