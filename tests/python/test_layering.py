@@ -124,8 +124,9 @@ def test_public_headers_are_plain_cpp(path):
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if "isa" in p.parts], ids=str)
 def test_instruction_set_sources_include_no_standard_library(path):
-    """An inline function compiled there with AVX could become everybody's copy of it; intrinsics
-    never become functions."""
+    """An inline function compiled there with AVX could become everybody's copy of it. Those of
+    immintrin.h are always inlined, so that there is no copy.
+    """
     system = set(re.findall(r"^#include\s+<([^>]+)>", text(path), re.MULTILINE))
     assert system <= {"cstdint", "immintrin.h"}
 
