@@ -44,6 +44,15 @@ def nets() -> list[list[str]]:
     return pieces
 
 
+def convs() -> list[list[str]]:
+    """As chosen, and direct convolution alone on two instruction sets."""
+    return [
+        ["convs", "--model", model, "--seconds", "0.1", *options]
+        for options in ([], ["--no-winograd"], ["--no-winograd", "--isa", "avx2"])
+        for model in ("resnet50", "vgg16")
+    ]
+
+
 def scaling() -> list[list[str]]:
     common = ["--mode", "infer", "--peers", "openvino", "--seconds", "2"]
     return [
@@ -56,7 +65,7 @@ def scaling() -> list[list[str]]:
 
 PIECES = {
     "machine": [["machine"]],
-    "convs": [["convs"], ["convs", "--no-winograd"], ["convs", "--no-winograd", "--isa", "avx2"]],
+    "convs": convs(),
     "ops": [["ops"]],
     "nets": nets(),
     "scaling": scaling(),

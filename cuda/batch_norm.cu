@@ -177,9 +177,9 @@ __device__ Vector<P, kWidth> load_or(const P* array, int64_t channel, P fallback
 
 /// y = (x - mean) * weight / std + bias; `spread` holds 1/std, or variances if `is_variance`.
 template <int kWidth, class T, class P>
-__global__ void normalize_kernel(const T* x, T* y, int64_t rows, int64_t c, Tiling tiling,
-                                 const P* means, const P* spread, bool is_variance, P eps,
-                                 const P* weight, const P* bias) {
+__global__ void normalize_kernel(const T* __restrict__ x, T* __restrict__ y, int64_t rows,
+                                 int64_t c, Tiling tiling, const P* means, const P* spread,
+                                 bool is_variance, P eps, const P* weight, const P* bias) {
   const Share share = share_of<kWidth>(tiling, rows);
   if (share.channel >= c) return;
   const auto mean = load_or<kWidth>(means, share.channel, P(0));
@@ -271,8 +271,9 @@ __global__ void grad_parameters_kernel(const double* parts, int64_t chunks, int6
 /// grad_x = weight / std * (grad_y - shift - (x - mean) * slope), with shift and slope in
 /// `coefficients` [2][c]; these are zero in evaluation, where the statistics are constants.
 template <bool kTraining, int kWidth, class T, class P>
-__global__ void normalize_grad_kernel(const T* grad_y, const T* x, T* grad_x, int64_t rows,
-                                      int64_t c, Tiling tiling, const P* means, const P* invstds,
+__global__ void normalize_grad_kernel(const T* __restrict__ grad_y, const T* __restrict__ x,
+                                      T* __restrict__ grad_x, int64_t rows, int64_t c,
+                                      Tiling tiling, const P* means, const P* invstds,
                                       const P* weight, const P* coefficients) {
   const Share share = share_of<kWidth>(tiling, rows);
   if (share.channel >= c) return;

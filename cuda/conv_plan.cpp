@@ -201,8 +201,10 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass, const 
              item_size(dtype);
   }
   constexpr const char* kNames[] = {"direct", "cuda cores", "tensor cores"};
+  const bool as_stored = pass == ConvPass::kForward && a.kernel != ConvKernel::kDirect &&
+                         !channel_layout(g.c / g.groups, dtype).pads();
   return {encode(a), packed, conv_workspace(g, dtype, pass, a).bytes(),
-          kNames[static_cast<int>(a.kernel)]};
+          kNames[static_cast<int>(a.kernel)], as_stored};
 }
 
 // --- Tiled kernels ------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ __global__ void index_select_backward_kernel(const T* grad_y, const int64_t* ind
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t row = warp / column_blocks, outer = row / n, own = row % n;
   const int64_t first = warp % column_blocks * kColumns + lane;
-  Compute<T> sum[4] = {};
+  T sum[4] = {};
   for (int64_t base = 0; base < count; base += kWarp) {
     const bool hit = base + lane < count && indices[base + lane] == own;
     for (unsigned hits = __ballot_sync(~0u, hit); hits != 0; hits &= hits - 1) {
@@ -43,14 +43,14 @@ __global__ void index_select_backward_kernel(const T* grad_y, const int64_t* ind
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
         const int64_t column = first + q * kWarp;
-        if (column < inner) sum[q] += convert<Compute<T>>(source[column]);
+        if (column < inner) sum[q] += source[column];
       }
     }
   }
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
     const int64_t column = first + q * kWarp;
-    if (column < inner) grad_x[row * inner + column] = convert<T>(sum[q]);
+    if (column < inner) grad_x[row * inner + column] = sum[q];
   }
 }
 
@@ -117,7 +117,7 @@ void index_select(const IndexSelectArgs& a, Stream stream) {
 void index_select_backward(const IndexSelectBackwardArgs& a, Stream stream) {
   const int64_t column_blocks = ceil_div(a.inner, kColumns);
   const int64_t warps = a.outer * a.n * column_blocks;
-  with_floating_type(a.dtype, [&](auto type) {
+  with_float_type(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     launch_blocks("index_select_backward", index_select_backward_kernel<T>,
                   ceil_div(warps, kThreads / kWarp), dim3(kThreads), stream,

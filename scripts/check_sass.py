@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_120")
-PTX = "sm_120"
+PTX = "sm_80"
 TENSOR_CORE_KERNEL = re.compile(r"(?<![a-z])[Mm]ma")  # mma_kernel, a template over Bf16Mma
 REQUIRED = {"HMMA": "tensor cores", "LDGSTS": "asynchronous copies"}
 

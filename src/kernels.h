@@ -137,7 +137,7 @@ struct IndexSelectArgs {
 };
 /// grad_x [outer][n][inner] = sum of the rows of grad_y that were taken from it, in index order.
 struct IndexSelectBackwardArgs {
-  DType dtype;
+  DType dtype;  // not bfloat16
   const void* grad_y;
   const int64_t* indices;
   void* grad_x;
@@ -167,7 +167,8 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
-  const char* name = "";  // the algorithm's, for reports
+  const char* name = "";   // the algorithm's, for reports
+  bool as_stored = false;  // what is packed is a dense [o][kh][kw][i]: a weight stored so will do
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {

@@ -35,8 +35,8 @@ class Graph {
   /// AutogradError where a weight that the graph has packed was edited since (capture again).
   void replay();
   /// Waits, and throws IndexError if a label was out of range in a replay since the last check.
-  /// On CUDA, where nobody can look in between, such a label makes the loss NaN, and replay() checks
-  /// every 64 times. On the CPU replay() throws at once.
+  /// On CUDA, where nobody can look in between, such a label makes the loss NaN, and replay()
+  /// checks every 64 times. On the CPU replay() throws at once.
   void check();
   Device device() const { return device_; }
 

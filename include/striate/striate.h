@@ -1,6 +1,7 @@
 // All of Striate's C++ API.
 #pragma once
 
+#include "striate/autocast.h"
 #include "striate/autograd.h"
 #include "striate/error.h"
 #include "striate/graph.h"

@@ -7,6 +7,13 @@ void bind_autograd(py::module_& m) {
   m.def("is_grad_enabled", &grad_enabled, "Whether operations on this thread are recorded.");
   m.def("set_grad_enabled", &set_grad_enabled, py::arg("enabled"),
         "Turns the recording of operations on this thread on or off.");
+  m.def("is_autocast_enabled", &autocast_enabled,
+        "Whether operations on this thread convert their operands; see autocast.");
+  m.def("set_autocast_enabled", &set_autocast_enabled, py::arg("enabled"),
+        "Turns autocast on this thread on or off.");
+  m.def(
+      "check_autocast", [](DType dtype) { const Autocast scope(dtype, autocast_enabled()); },
+      py::arg("dtype"), "Raises DTypeError unless autocast can use the type.");
   m.def(
       "manual_seed",
       [](const py::int_& seed) {

@@ -40,6 +40,7 @@ from striate._core import (
     get_rng_state,
     int32,
     int64,
+    is_autocast_enabled,
     is_grad_enabled,
     log,
     manual_seed,
@@ -61,6 +62,7 @@ from striate._core import (
     zeros,
     zeros_like,
 )
+from striate.autocast import autocast
 from striate.grad_mode import enable_grad, no_grad
 from striate.graphs import graph
 from striate.serialization import load, load_metadata, save
@@ -112,6 +114,7 @@ __all__ = [
     "abs",
     "arange",
     "argmax",
+    "autocast",
     "bfloat16",
     "bool",
     "build_info",
@@ -135,6 +138,7 @@ __all__ = [
     "graph",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "load",
     "load_checkpoint",

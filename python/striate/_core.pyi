@@ -37,6 +37,7 @@ __all__: list[str] = [
     "build_info",
     "capturing",
     "cat",
+    "check_autocast",
     "conv1d",
     "conv2d",
     "conv2d_algorithms",
@@ -46,6 +47,7 @@ __all__: list[str] = [
     "cross_entropy",
     "cuda_device_count",
     "cuda_unavailable_reason",
+    "device_description",
     "dropout",
     "empty",
     "empty_cache",
@@ -60,6 +62,7 @@ __all__: list[str] = [
     "get_rng_state",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "linear",
     "load",
@@ -85,6 +88,7 @@ __all__: list[str] = [
     "resize_image",
     "save",
     "set_allow_tf32",
+    "set_autocast_enabled",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
@@ -698,6 +702,11 @@ def cat(
     Joins tensors along an existing dimension; their other sizes agree.
     """
 
+def check_autocast(dtype: DType | str) -> None:
+    """
+    Raises DTypeError unless autocast can use the type.
+    """
+
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -802,6 +811,11 @@ def cuda_unavailable_reason() -> str:
     Why cuda_device_count() is 0; empty when it is not.
     """
 
+def device_description(device: Device | str) -> str:
+    """
+    What the device is, in words. Raises DeviceError where it is not there.
+    """
+
 def dropout(
     input: Tensor,
     p: typing.SupportsFloat | typing.SupportsIndex = 0.5,
@@ -865,6 +879,11 @@ def get_num_threads() -> int:
 def get_rng_state() -> tuple[int, int]:
     """
     The default generator's state: (seed, offset).
+    """
+
+def is_autocast_enabled() -> builtins.bool:
+    """
+    Whether operations on this thread convert their operands; see autocast.
     """
 
 def is_grad_enabled() -> builtins.bool:
@@ -1073,6 +1092,11 @@ def save(
 def set_allow_tf32(allowed: builtins.bool) -> None:
     """
     Allows or forbids TF32 from the next call on.
+    """
+
+def set_autocast_enabled(enabled: builtins.bool) -> None:
+    """
+    Turns autocast on this thread on or off.
     """
 
 def set_grad_enabled(enabled: builtins.bool) -> None:

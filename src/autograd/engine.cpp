@@ -6,6 +6,7 @@
 
 #include "autograd/leaf.h"
 #include "core/capture.h"
+#include "striate/autocast.h"
 #include "striate/ops.h"
 
 namespace striate {
@@ -124,6 +125,7 @@ void backward(const Tensor& root, const Tensor& grad, bool retain_graph) {
   require<AutogradError>(root.requires_grad(),
                          "backward: expected a tensor that requires grad, got one that does not");
   const NoGrad guard;
+  const Autocast as_recorded(DType::kBFloat16, false);
   if (Capture* capture = current_capture(root.device())) capture->backward = true;
   Tensor seed = grad;
   if (seed.defined()) {

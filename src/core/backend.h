@@ -19,7 +19,7 @@ struct Backend {
   const char* name;
   const KernelTable* kernels;
   int (*device_count)();
-  std::string (*unavailable_reason)();  // empty when device_count() > 0
+  std::string (*unavailable_reason)();     // empty when device_count() > 0
   std::string (*describe)(Device device);  // for people
   void* (*allocate)(size_t bytes, Device device);
   void (*deallocate)(void* data, size_t bytes, Device device);

@@ -11,7 +11,8 @@
 
 namespace striate {
 
-/// Something derived from a tensor's elements, kept until they change: packed weights.
+/// Something derived from a tensor's elements, kept until they change: packed weights, and the
+/// conversion to another type with a cache of its own.
 struct DerivedCache {
   struct Entry {
     uint64_t key, version;
@@ -19,6 +20,8 @@ struct DerivedCache {
   };
   std::mutex mutex;
   std::vector<Entry> entries;
+  Tensor converted;
+  uint64_t converted_version = 0;
 };
 
 struct TensorImpl {

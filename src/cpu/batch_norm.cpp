@@ -63,15 +63,15 @@ T element_or(const void* array, int64_t i, T fallback) {
 }
 
 /// Batch statistics into save_mean and save_invstd; moves the running ones.
-template <class T>
+template <class T, class V = Compute<T>>
 void batch_statistics(const BatchNormArgs& args) {
   const auto moments = isa().rows<T>().column.moments;
   const T* x = static_cast<const T*>(args.x);
   const double n = static_cast<double>(args.rows);
   const auto move = [&](void* running, int64_t i, double value) {
     if (running == nullptr) return;
-    T& target = static_cast<T*>(running)[i];
-    target = static_cast<T>((1 - args.momentum) * target + args.momentum * value);
+    V& target = static_cast<V*>(running)[i];
+    target = static_cast<V>((1 - args.momentum) * target + args.momentum * value);
   };
   reduce_columns<2>(
       args.rows, args.c,
@@ -86,16 +86,16 @@ void batch_statistics(const BatchNormArgs& args) {
             total.join({static_cast<double>(count), parts[k][0][j], parts[k][1][j]});
           }
           const int64_t i = column + j;
-          static_cast<T*>(args.save_mean)[i] = static_cast<T>(total.mean);
-          static_cast<T*>(args.save_invstd)[i] =
-              static_cast<T>(1 / std::sqrt(total.m2 / n + args.eps));
+          static_cast<V*>(args.save_mean)[i] = static_cast<V>(total.mean);
+          static_cast<V*>(args.save_invstd)[i] =
+              static_cast<V>(1 / std::sqrt(total.m2 / n + args.eps));
           move(args.running_mean, i, total.mean);
           move(args.running_var, i, total.m2 / (n - 1));
         }
       });
 }
 
-template <class T>
+template <class T, class V = Compute<T>>
 void batch_norm_of(const BatchNormArgs& args) {
   if (args.training) batch_statistics<T>(args);
   const auto normalize = isa().rows<T>().column.normalize;
@@ -103,15 +103,15 @@ void batch_norm_of(const BatchNormArgs& args) {
   T* y = static_cast<T*>(args.y);
   const void* mean_array = args.training ? args.save_mean : args.running_mean;
   for_each_group(args.c, [&](const Group& group) {
-    const Coefficients<T> mean(group,
-                               [&](int64_t i) { return static_cast<const T*>(mean_array)[i]; });
-    const Coefficients<T> scale(group, [&](int64_t i) {
+    const Coefficients<V> mean(group,
+                               [&](int64_t i) { return static_cast<const V*>(mean_array)[i]; });
+    const Coefficients<V> scale(group, [&](int64_t i) {
       const double invstd =
-          args.training ? static_cast<const T*>(args.save_invstd)[i]
-                        : 1 / std::sqrt(static_cast<const T*>(args.running_var)[i] + args.eps);
-      return invstd * element_or<T>(args.weight, i, 1);
+          args.training ? static_cast<const V*>(args.save_invstd)[i]
+                        : 1 / std::sqrt(static_cast<const V*>(args.running_var)[i] + args.eps);
+      return invstd * element_or<V>(args.weight, i, 1);
     });
-    const Coefficients<T> bias(group, [&](int64_t i) { return element_or<T>(args.bias, i, 0); });
+    const Coefficients<V> bias(group, [&](int64_t i) { return element_or<V>(args.bias, i, 0); });
     apply_to_rows(args.rows, args.c, group,
                   [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
                     normalize(rows, width, stride, x + offset, mean, scale, bias, y + offset);
@@ -122,13 +122,13 @@ void batch_norm_of(const BatchNormArgs& args) {
 /// With x^ = (x - mean) invstd: grad_bias = sum of grad_y, grad_weight = sum of grad_y x^ and
 /// grad_x = weight invstd (grad_y - grad_bias / n - x^ grad_weight / n), or, in evaluation, where
 /// the statistics are constants, weight invstd grad_y.
-template <class T>
+template <class T, class V = Compute<T>>
 void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
   const ColumnKernels<T>& kernels = isa().rows<T>().column;
   const T* grad_y = static_cast<const T*>(args.grad_y);
   const T* x = static_cast<const T*>(args.x);
-  const T* means = static_cast<const T*>(args.mean);
-  const T* invstds = static_cast<const T*>(args.invstd);
+  const V* means = static_cast<const V*>(args.mean);
+  const V* invstds = static_cast<const V*>(args.invstd);
   T* grad_x = static_cast<T*>(args.grad_x);
   const double n = static_cast<double>(args.rows);
   const bool wants_sums = args.grad_weight != nullptr || args.grad_bias != nullptr ||
@@ -149,17 +149,17 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
               const int64_t k = column + j, i = group.first + k;
               grad_bias[k] = sum_parts<2>(parts, chunks, 0, j);
               grad_weight[k] = sum_parts<2>(parts, chunks, 1, j) * invstds[i];
-              if (args.grad_bias) static_cast<T*>(args.grad_bias)[i] = static_cast<T>(grad_bias[k]);
+              if (args.grad_bias) static_cast<V*>(args.grad_bias)[i] = static_cast<V>(grad_bias[k]);
               if (args.grad_weight) {
-                static_cast<T*>(args.grad_weight)[i] = static_cast<T>(grad_weight[k]);
+                static_cast<V*>(args.grad_weight)[i] = static_cast<V>(grad_weight[k]);
               }
             }
           });
     }
     if (grad_x == nullptr) return;
 
-    const Coefficients<T> scale(
-        group, [&](int64_t i) { return invstds[i] * element_or<T>(args.weight, i, 1); });
+    const Coefficients<V> scale(
+        group, [&](int64_t i) { return invstds[i] * element_or<V>(args.weight, i, 1); });
     if (!args.training) {
       apply_to_rows(args.rows, args.c, group,
                     [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
@@ -167,9 +167,9 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
                     });
       return;
     }
-    const Coefficients<T> mean(group, [&](int64_t i) { return means[i]; });
-    const Coefficients<T> shift(group, [&](int64_t i) { return grad_bias[i - group.first] / n; });
-    const Coefficients<T> slope(
+    const Coefficients<V> mean(group, [&](int64_t i) { return means[i]; });
+    const Coefficients<V> shift(group, [&](int64_t i) { return grad_bias[i - group.first] / n; });
+    const Coefficients<V> slope(
         group, [&](int64_t i) { return grad_weight[i - group.first] * invstds[i] / n; });
     apply_to_rows(args.rows, args.c, group,
                   [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {

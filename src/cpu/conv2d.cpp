@@ -1,9 +1,11 @@
 // Convolution's entry points: which algorithm runs a pass, and the call to it.
 #include <algorithm>
 
+#include "cpu/conv2d_bfloat16.h"
 #include "cpu/conv2d_col2im.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
+#include "cpu/linear_in_place.h"
 #include "cpu/winograd.h"
 #include "striate/runtime.h"
 
@@ -37,6 +39,7 @@ double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
 /// The fastest algorithm by the model: a function of the shape and the instruction set alone.
 template <class T>
 Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
+  if (pass != ConvPass::kWeightGrad && in_place_pays<T>(g)) return kInPlace;
   Algorithm best = col2im_pays<T>(g, pass) ? kCol2im : kDirect;
   if (!winograd_enabled() || !winograd_applies<T>(g)) return best;
   double least = direct_seconds(winograd_geometry(g, pass, 4), sizeof(T));
@@ -58,6 +61,8 @@ const char* algorithm_name(int32_t algorithm) {
       return "col2im";
     case kWinograd2:
       return "winograd2";
+    case kInPlace:
+      return "in_place";
     default:
       return "winograd4";
   }
@@ -76,6 +81,8 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
       return direct_plan<T>(g, pass);
     case kCol2im:
       return col2im_plan<T>(g);
+    case kInPlace:
+      return in_place_plan<T>(g, pass);
     default:
       return winograd_plan<T>(winograd_geometry(g, pass, algorithm));
   }
@@ -90,6 +97,8 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
       return direct(g, pass, x, packed, epilogue, y, workspace);
     case kCol2im:
       return col2im(g, plan, x, packed, epilogue.bias, y, workspace);
+    case kInPlace:
+      return in_place(g, pass, x, packed, epilogue, y, workspace);
     default:
       return winograd(winograd_geometry(g, pass, plan.algorithm), plan, x, packed, epilogue, y,
                       workspace);
@@ -99,18 +108,22 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
 }  // namespace
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
+  if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);
   Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
   plan.name = algorithm_name(plan.algorithm);
   return plan;
 }
 
 void conv2d_pack(const Conv2dPackArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_pack(args);
   with_type(args.dtype, [&]<class T>() {
     switch (args.plan.algorithm) {
       case kDirect:
         return direct_pack<T>(args);
       case kCol2im:
         return col2im_pack<T>(args);
+      case kInPlace:
+        return in_place_pack<T>(args);
       default:
         return winograd_pack<T>(winograd_geometry(args.g, args.pass, args.plan.algorithm), args);
     }
@@ -118,6 +131,7 @@ void conv2d_pack(const Conv2dPackArgs& args, Stream) {
 }
 
 void conv2d(const Conv2dArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_conv2d(args);
   with_type(args.dtype, [&]<class T>() {
     T* y = static_cast<T*>(args.y);
     const Epilogue<T> epilogue{static_cast<const T*>(args.bias),
@@ -129,6 +143,7 @@ void conv2d(const Conv2dArgs& args, Stream) {
 }
 
 void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_input_grad(args);
   with_type(args.dtype, [&]<class T>() {
     run(args.g, ConvPass::kInputGrad, args.plan, static_cast<const T*>(args.grad_y),
         static_cast<const T*>(args.packed), {static_cast<const T*>(args.bias)},
@@ -137,6 +152,7 @@ void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
 }
 
 void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
+  if (args.dtype == DType::kBFloat16) return bfloat16_weight_grad(args);
   with_type(args.dtype, [&]<class T>() {
     if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
     winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),

@@ -10,6 +10,8 @@
 // by side with zeros between, fill the vectors.
 #include "cpu/conv2d_direct.h"
 
+#include <memory>
+
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -54,11 +56,12 @@ void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
   for (const Tap& row : rows.taps) {
     for (const Tap& column : columns.taps) {
       const T* tap = weight + row.kernel * strides[2] + column.kernel * strides[3];
-      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width) {
-        for (int64_t j = 0; j < panel.filled; ++j)
-          packed[j] = tap[i * channel_stride + j * filter_stride];
+      for (int64_t i = 0; i < pass.channels; i += kPackedChannels)
+        copy_block(tap + i * channel_stride, channel_stride, filter_stride,
+                   std::min(kPackedChannels, pass.channels - i), panel.filled,
+                   packed + i * panel.width, panel.width);
+      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width)
         std::fill(packed + panel.filled, packed + panel.width, T(0));
-      }
     }
   }
 }
@@ -88,6 +91,9 @@ void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase
 
 // --- Products -----------------------------------------------------------------------------------
 
+constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
+constexpr int64_t kAliasingBytes = 1024;
+
 /// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
 template <class T>
 struct Product {
@@ -104,8 +110,16 @@ struct Product {
   Epilogue<T> epilogue;
 
   void run() const;
-  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
-  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
+  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels; `copy` see copies_rows().
+  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
+                 T* copy) const;
+
+  /// Rows of a tile that lie a large power of two apart share a few sets of the L1 cache and throw
+  /// each other out at every step, so a block of them is copied first, a cache line further apart.
+  bool copies_rows() const {
+    return taps.size() == 1 && taps[0] == 0 && source_pixel * sizeof(T) % kAliasingBytes == 0;
+  }
+  int64_t copied_row() const { return k + 64 / static_cast<int64_t>(sizeof(T)); }
 
   /// Rows [first, last) of the kernel that reach the source from result rows [top, bottom]; the
   /// others would multiply border zeros only.
@@ -118,11 +132,9 @@ struct Product {
   }
 };
 
-constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
-
 template <class T>
-void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel,
-                           int64_t count) const {
+void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
+                           T* copy) const {
   const T* a[kBlockPixels];
   T* c[kBlockPixels];
   int64_t row_of[kBlockPixels];  // over all images
@@ -132,7 +144,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
     const T* from = source + image * source_image + y * source_row + x * source_pixel;
     T* to = result + image * result_image + y * result_row + x * result_pixel;
     for (; x < columns && p < pixels; ++x, ++p, from += source_pixel, to += result_pixel) {
-      a[p] = from;
+      a[p] = copy == nullptr ? from : std::copy_n(from, k, copy + p * copied_row()) - k;
       c[p] = to;
       row_of[p] = row;
     }
@@ -175,20 +187,25 @@ void Product<T>::run() const {
   if (pixels == 0) return;
   // A block's pixels should stay in part of the L2 cache while the panels go by.
   const int64_t pixel_bytes = std::max<int64_t>(1, source_pixel * sizeof(T));
-  const int64_t blocks =
-      ceil_div(pixels, std::clamp<int64_t>(262144 / pixel_bytes, kMaxTileRows, kBlockPixels));
+  const int64_t block_pixels =
+      std::clamp<int64_t>(262144 / pixel_bytes, kMaxTileRows, kBlockPixels);
+  const int64_t blocks = ceil_div(pixels, block_pixels);
   const std::vector<Panel> all = panels<T>(filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
-  const int64_t parts = blocks < kMinUnits ? panel_count : 1;
+  const int64_t parts = std::min(panel_count, ceil_div(kMinUnits, blocks));
   const int64_t macs = pixels * static_cast<int64_t>(taps.size()) * k * filters;
   const int64_t unit_macs = std::max<int64_t>(1, macs / (blocks * parts));
   // Panel-major: a thread's units share panels, so each weight is read by one thread.
   parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
+    const auto copy =
+        std::make_unique_for_overwrite<T[]>(copies_rows() ? block_pixels * copied_row() : 0);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t block = unit % blocks, part = unit / blocks;
       const int64_t first = split_point(pixels, blocks, block);
-      run_block(first, split_point(pixels, blocks, block + 1) - first, &all[part],
-                panel_count / parts);
+      const int64_t panel = split_point(panel_count, parts, part);
+      run_block(first, split_point(pixels, blocks, block + 1) - first, &all[panel],
+                split_point(panel_count, parts, part + 1) - panel,
+                copies_rows() ? copy.get() : nullptr);
     }
   });
 }

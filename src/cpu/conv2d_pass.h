@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
@@ -16,15 +17,13 @@ inline constexpr int64_t kGrainMacs = 1'000'000;
 // Work is cut so that even small layers offer this many units.
 inline constexpr int64_t kMinUnits = 16;
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// The `part`-th of `parts` nearly equal pieces of [0, count).
 inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {
   return count * part / parts;
 }
 
 /// What Conv2dPlan::algorithm says here; Winograd's are the edges of their output tiles.
-enum Algorithm : int32_t { kDirect = 0, kCol2im = 1, kWinograd2 = 2, kWinograd4 = 4 };
+enum Algorithm : int32_t { kDirect = 0, kCol2im = 1, kWinograd2 = 2, kInPlace = 3, kWinograd4 = 4 };
 
 /// The convolution that computes `pixels` neighbouring pixels of a row of g as one, with as many
 /// times the filters: their kernels side by side, zeros between. What few filters leave empty it
@@ -157,6 +156,24 @@ template <class T>
 int64_t vector_registers(int64_t columns) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
   return ceil_div(columns, gemm.shapes[gemm.count - 1].width / 2);
+}
+
+// Channels that packing reads of a filter before it turns to the next one: a cache line of floats.
+inline constexpr int64_t kPackedChannels = 16;
+
+/// to[i * to_stride + j] = from[i * stride_i + j * stride_j], along whichever of them is
+/// contiguous.
+template <class T>
+void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count_i, int64_t count_j,
+                T* to, int64_t to_stride) {
+  if (stride_j == 1) {
+    for (int64_t i = 0; i < count_i; ++i)
+      std::copy_n(from + i * stride_i, count_j, to + i * to_stride);
+  } else {
+    for (int64_t j = 0; j < count_j; ++j)
+      for (int64_t i = 0; i < count_i; ++i)
+        to[i * to_stride + j] = from[i * stride_i + j * stride_j];
+  }
 }
 
 /// The source with its border, in `copy` if one is needed; points at the first border pixel.

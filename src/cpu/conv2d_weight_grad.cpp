@@ -4,28 +4,33 @@
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
 #include "cpu/kernels.h"
+#include "cpu/outer_product.h"
 
 namespace striate::cpu {
 namespace {
 
-// --- Weight gradient ----------------------------------------------------------------------------
-
-/// How the sum over pixels is cut. Chunks keep what all tiles read of source and gradient in the
-/// L2 cache; partial sums over `splits` ranges of chunks give work to threads when the weight is
-/// tiny.
+/// How the sum over pixels is cut. A unit of work is some filters of a group by some panels of
+/// columns, over one of `splits` ranges of chunks; a chunk is what stays in the caches.
+template <class T>
 struct WeightGradPlan {
   int64_t pixels;    // joined, see joined()
   Conv2dGeometry g;  // of them
   Pass pass;
-  int64_t runs, run_length;   // contiguous pieces of a filter, and their columns
-  std::vector<Panel> panels;  // of a run
-  int64_t filter_blocks;
-  int64_t tiles;  // groups x runs x panels x blocks of filters
-  int64_t chunk_images, chunk_rows, chunks, splits;
+  int64_t filter_size;                // columns of a filter
+  std::vector<OuterPanel<T>> panels;  // of all groups, one after the other
+  int64_t group_panels;
+  int64_t splits, filter_parts, panel_parts;
+  int64_t chunk, chunks;  // result pixels of a chunk
 
+  int64_t units_of_split() const { return g.groups * filter_parts * panel_parts; }
   /// Terms of each element in the last sum; 1: there is none.
   int64_t sums() const { return splits * pixels; }
 };
+
+constexpr int64_t kPackedChunk = 160;   // pixels: a packed panel takes most of the L1 cache
+constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
+constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
+constexpr int64_t kMostBlocks = 24;     // of a unit, whose gradients stay in the L2 cache
 
 /// As many pixels as give one tile all its rows, at no cost in vectors.
 template <class T>
@@ -43,55 +48,58 @@ int64_t joined_pixels(const Conv2dGeometry& g) {
 }
 
 template <class T>
-WeightGradPlan plan_weight_grad(const Conv2dGeometry& original) {
+WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
   const int64_t pixels = joined_pixels<T>(original);
   const Conv2dGeometry g = joined(original, pixels);
-  WeightGradPlan plan{pixels, g, make_pass(g, ConvPass::kWeightGrad), 0, 0, {}, 0, 0, 0, 0, 0, 0};
-  const bool merged = contiguous_taps(plan.pass.columns[0], g);
-  plan.runs = g.kh * (merged ? 1 : g.kw);
-  plan.run_length = plan.pass.channels * (merged ? g.kw : 1);
-  // The last panel of a run reads whole vectors.
-  if (plan.run_length % gemm.shapes[0].width != 0) plan.pass.source.copied = true;
-  // Wider shapes have fewer rows.
-  plan.filter_blocks = ceil_div(plan.pass.filters, gemm.shapes[gemm.count - 1].rows);
-  plan.panels = panels<T>(plan.run_length);
-  plan.tiles = g.groups * plan.runs * static_cast<int64_t>(plan.panels.size()) * plan.filter_blocks;
+  WeightGradPlan<T> plan{pixels, g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0};
+  const Pass& pass = plan.pass;
+  Source& s = plan.pass.source;
+  const bool merged = contiguous_taps(pass.columns[0], g);
+  const int64_t run_length = pass.channels * (merged ? g.kw : 1);
+  const int64_t row_runs = merged ? 1 : g.kw;
+  plan.filter_size = g.kh * row_runs * run_length;
 
-  const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
-  const int64_t chunk_pixels = std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
-  const int64_t rows = std::max<int64_t>(1, chunk_pixels / std::max<int64_t>(1, g.ow));
-  plan.chunk_rows = std::min(std::max<int64_t>(1, g.oh), rows);
-  plan.chunk_images = std::max<int64_t>(1, rows / std::max<int64_t>(1, g.oh));
-  plan.chunks = std::max<int64_t>(1, ceil_div(g.n, plan.chunk_images)) *
-                std::max<int64_t>(1, ceil_div(g.oh, plan.chunk_rows));
-  plan.splits = std::clamp<int64_t>(ceil_div(kMinUnits, plan.tiles), 1, plan.chunks);
-  return plan;
-}
-
-/// Merges the innermost pixel dimensions where both operands walk them without a jump.
-template <class T>
-void collapse(OuterTileArgs<T>& args) {
-  for (int merged = 0; merged < 2; ++merged) {
-    const bool seamless = args.a_step[1] == args.a_step[2] * args.count[2] &&
-                          args.b_step[1] == args.b_step[2] * args.count[2];
-    if (args.count[2] != 1 && args.count[1] != 1 && !seamless) return;
-    if (args.count[2] == 1) {
-      args.a_step[2] = args.a_step[1];
-      args.b_step[2] = args.b_step[1];
+  // Where panels are read in place, the last one of a run reads whole vectors.
+  const bool packs = packs_b<T>(pass.filters);
+  if (!packs && run_length % gemm.shapes[0].width != 0) s.copied = true;
+  const std::vector<Panel> of_run = panels<T>(run_length);
+  plan.group_panels = g.kh * row_runs * static_cast<int64_t>(of_run.size());
+  for (int64_t group = 0; group < g.groups; ++group) {
+    for (int64_t run = 0; run < g.kh * row_runs; ++run) {
+      const Tap &row = pass.rows[0].taps[run / row_runs],
+                &column = pass.columns[0].taps[run % row_runs];
+      const int64_t offset = (row.offset + s.rows.before) * s.row() +
+                             (column.offset + s.columns.before) * s.pixel() + group * pass.channels;
+      for (const Panel& panel : of_run)
+        plan.panels.push_back({offset + panel.column, run * run_length + panel.column, panel.filled,
+                               &gemm.shape(run_length - panel.column)});
     }
-    args.count[2] *= args.count[1];
-    args.count[1] = args.count[0];
-    args.a_step[1] = args.a_step[0];
-    args.b_step[1] = args.b_step[0];
-    args.count[0] = 1;
   }
+
+  const int64_t count = g.n * g.oh * g.ow, blocks = row_blocks<T>(pass.filters);
+  const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
+  const int64_t target =
+      packs ? kPackedChunk : std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
+  plan.chunks = std::max<int64_t>(1, ceil_div(count, target));
+  plan.chunk = ceil_div(count, plan.chunks);
+  const int64_t wanted = ceil_div(kMinUnits, g.groups);
+  const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(T)};
+  plan.splits = std::min(
+      {wanted, plan.chunks, std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
+  plan.filter_parts =
+      std::clamp(ceil_div(wanted, plan.splits), ceil_div(blocks, kMostBlocks),
+                 std::max({blocks / kBlocksPerCopy, ceil_div(blocks, kMostBlocks), int64_t{1}}));
+  plan.panel_parts =
+      std::clamp<int64_t>(ceil_div(wanted, plan.splits * plan.filter_parts), 1, plan.group_panels);
+  return plan;
 }
 
 /// The sum over splits and joined pixels, in this order. The kernel of each of these pixels begins
 /// where its window does.
 template <class T>
-void add_up(const Conv2dGeometry& g, const WeightGradPlan& plan, const T* partial, T* grad_weight) {
+void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, const T* partial,
+            T* grad_weight) {
   const int64_t channels = plan.pass.channels, length = g.kw * channels;
   const int64_t joined_length = plan.g.kw * channels;
   const int64_t pixel_step = g.o * g.kh * joined_length + g.stride_w * channels;
@@ -110,69 +118,67 @@ void add_up(const Conv2dGeometry& g, const WeightGradPlan& plan, const T* partia
   });
 }
 
+/// Where the windows of result pixels [first, first + count) begin in the source.
+template <class T>
+void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first, int64_t count,
+                  const T** bases) {
+  const Conv2dGeometry& g = plan.g;
+  const Source& s = plan.pass.source;
+  int64_t x = first % g.ow, row = first / g.ow;  // over all images
+  for (int64_t p = 0; p < count; x = 0, ++row) {
+    const T* base = source + row / g.oh * s.image() + row % g.oh * g.stride_h * s.row();
+    for (; x < g.ow && p < count; ++x) bases[p++] = base + x * g.stride_w * s.pixel();
+  }
+}
+
 }  // namespace
 
 template <class T>
 void direct_weight_grad(const Conv2dWeightGradArgs& args) {
-  const WeightGradPlan plan = plan_weight_grad<T>(args.g);
+  const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
   T* workspace = static_cast<T*>(args.workspace);
   const T* source = bordered(s, static_cast<const T*>(args.x), workspace);
   const T* grad_y = static_cast<const T*>(args.grad_y);
   T* grad_weight = static_cast<T*>(args.grad_weight);
-  const int64_t filter_size = plan.run_length * plan.runs, size = g.o * filter_size;
+  const int64_t filters = plan.pass.filters, size = g.o * plan.filter_size;
   T* partial = plan.sums() > 1 ? workspace + s.copy_size() : grad_weight;
-  const int64_t panel_count = static_cast<int64_t>(plan.panels.size());
-  const int64_t image_chunks = std::max<int64_t>(1, ceil_div(g.n, plan.chunk_images));
-  const bool merged = plan.runs == g.kh;
-
-  const auto run_tile = [&](int64_t tile, int64_t chunk, T* target, bool accumulate) {
-    const int64_t block = tile % plan.filter_blocks;
-    const Panel& panel = plan.panels[tile / plan.filter_blocks % panel_count];
-    const int64_t run = tile / plan.filter_blocks / panel_count % plan.runs;
-    const int64_t group = tile / plan.filter_blocks / panel_count / plan.runs;
-    const int64_t first_filter = split_point(plan.pass.filters, plan.filter_blocks, block);
-    const int64_t filters =
-        split_point(plan.pass.filters, plan.filter_blocks, block + 1) - first_filter;
-
-    const Tap& row = plan.pass.rows[0].taps[merged ? run : run / g.kw];
-    const Tap& tap = plan.pass.columns[0].taps[merged ? 0 : run % g.kw];
-    const int64_t image = chunk % image_chunks * plan.chunk_images;
-    const int64_t y = chunk / image_chunks * plan.chunk_rows;
-    OuterTileArgs<T> outer{};
-    outer.a = grad_y + (image * g.oh + y) * g.ow * g.o + group * plan.pass.filters + first_filter;
-    outer.b = source + image * s.image() + (y * g.stride_h + row.offset + s.rows.before) * s.row() +
-              (tap.offset + s.columns.before) * s.pixel() + group * plan.pass.channels +
-              panel.column;
-    const int64_t counts[3] = {std::min(plan.chunk_images, g.n - image),
-                               std::min(plan.chunk_rows, g.oh - y), g.ow};
-    const int64_t a_steps[3] = {g.oh * g.ow * g.o, g.ow * g.o, g.o};
-    const int64_t b_steps[3] = {s.image(), g.stride_h * s.row(), g.stride_w * s.pixel()};
-    std::copy_n(counts, 3, outer.count);
-    std::copy_n(a_steps, 3, outer.a_step);
-    std::copy_n(b_steps, 3, outer.b_step);
-    collapse(outer);
-    outer.c = target + (group * plan.pass.filters + first_filter) * filter_size +
-              run * plan.run_length + panel.column;
-    outer.c_stride = filter_size;
-    outer.n = panel.filled;
-    outer.accumulate = accumulate;
-    isa().gemm<T>().shape(plan.run_length - panel.column).outer[filters](outer);
+  const int64_t pixels = g.n * g.oh * g.ow, blocks = row_blocks<T>(filters);
+  const int64_t of_split = plan.units_of_split(), units = of_split * plan.splits;
+  const auto first_filter = [&](int64_t part) {
+    return split_point(filters, blocks, split_point(blocks, plan.filter_parts, part));
   };
 
-  const int64_t macs = g.n * g.oh * g.ow * filter_size * plan.pass.filters * g.groups;
-  const int64_t units = plan.tiles * plan.splits;
+  const int64_t macs = pixels * plan.filter_size * g.o;
   const int64_t grain = ceil_div(kGrainMacs, std::max<int64_t>(1, macs / units));
   parallel_for(units, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t split = begin / plan.tiles; split * plan.tiles < end; ++split) {
-      const int64_t first_tile = std::max<int64_t>(begin - split * plan.tiles, 0);
-      const int64_t last_tile = std::min(end - split * plan.tiles, plan.tiles);
+    OuterScratch<T> scratch(ceil_div(blocks, plan.filter_parts) * kMaxTileRows, plan.chunk);
+    std::vector<const T*> bases(plan.chunk);
+    for (int64_t split = begin / of_split; split * of_split < end; ++split) {
+      const int64_t first_unit = std::max<int64_t>(begin - split * of_split, 0);
+      const int64_t last_unit = std::min(end - split * of_split, of_split);
       const int64_t first_chunk = split_point(plan.chunks, plan.splits, split);
       const int64_t last_chunk = split_point(plan.chunks, plan.splits, split + 1);
-      for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk)
-        for (int64_t tile = first_tile; tile < last_tile; ++tile)
-          run_tile(tile, chunk, partial + split * size, chunk > first_chunk);
+      for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
+        const int64_t first = split_point(pixels, plan.chunks, chunk);
+        const int64_t count = split_point(pixels, plan.chunks, chunk + 1) - first;
+        window_bases(plan, source, first, count, bases.data());
+        for (int64_t unit = first_unit; unit < last_unit; ++unit) {
+          const int64_t panel_part = unit % plan.panel_parts;
+          const int64_t filter_part = unit / plan.panel_parts % plan.filter_parts;
+          const int64_t group = unit / plan.panel_parts / plan.filter_parts;
+          const int64_t filter = first_filter(filter_part);
+          const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
+          outer_product<T>({grad_y + first * g.o + group * filters + filter, g.o,
+                            first_filter(filter_part + 1) - filter, bases.data(), count,
+                            partial + split * size + (group * filters + filter) * plan.filter_size,
+                            plan.filter_size, chunk > first_chunk},
+                           &plan.panels[group * plan.group_panels + panel],
+                           split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel,
+                           scratch);
+        }
+      }
     }
   });
   if (plan.sums() > 1) add_up(args.g, plan, partial, grad_weight);
@@ -180,9 +186,8 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
-  const WeightGradPlan plan = plan_weight_grad<T>(g);
-  const int64_t partial =
-      plan.sums() > 1 ? plan.splits * plan.g.o * plan.run_length * plan.runs : 0;
+  const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
+  const int64_t partial = plan.sums() > 1 ? plan.splits * plan.g.o * plan.filter_size : 0;
   return {kDirect, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
 }
 

@@ -1,12 +1,12 @@
 // From a run-time element type to a C++ one, and the sizes of work that all kernels share.
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
+#include "cpu/isa/bfloat16.h"
 #include "striate/types.h"
 
 namespace striate::cpu {
@@ -19,22 +19,6 @@ inline int64_t grain_for(int64_t elements) {
 }
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The upper half of a float.
-struct BFloat16 {
-  uint16_t bits;
-
-  BFloat16() = default;
-  /// Rounds to nearest, ties to even; a NaN stays one.
-  explicit BFloat16(float value) {
-    const uint32_t word = std::bit_cast<uint32_t>(value);
-    bits = value != value ? static_cast<uint16_t>(word >> 16 | 0x40)
-                          : static_cast<uint16_t>((word + 0x7FFF + (word >> 16 & 1)) >> 16);
-  }
-  explicit operator float() const {
-    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-  }
-};
-
 /// Conversion between element types. Floating values outside an integer type's range, and NaN,
 /// wrap around by way of int64 (its minimum if they do not fit there either).
 template <class To, class From>
@@ -42,9 +26,9 @@ To convert(From value) {
   if constexpr (std::is_same_v<To, From>) {
     return value;
   } else if constexpr (std::is_same_v<From, BFloat16>) {
-    return convert<To>(static_cast<float>(value));
+    return convert<To>(value_of(value));
   } else if constexpr (std::is_same_v<To, BFloat16>) {
-    return BFloat16(static_cast<float>(value));
+    return to_bfloat16(static_cast<float>(value));
   } else if constexpr (std::is_same_v<To, bool>) {
     return value != 0;
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
@@ -56,11 +40,19 @@ To convert(From value) {
   }
 }
 
-/// Calls f with a value of the type: f([]<class T>(T) { ... }).
+/// Calls f with a value of the type, float32 or float64: f([]<class T>(T) { ... }).
 template <class Function>
-void with_floating(DType dtype, const Function& f) {
+void with_real(DType dtype, const Function& f) {
   dtype == DType::kFloat64 ? f(double{}) : f(float{});
 }
+/// Any floating type.
+template <class Function>
+void with_floating(DType dtype, const Function& f) {
+  dtype == DType::kBFloat16 ? f(BFloat16{}) : with_real(dtype, f);
+}
+template <class T>
+inline constexpr bool kIsFloating = std::is_floating_point_v<T> || std::is_same_v<T, BFloat16>;
+
 /// Any type but bfloat16.
 template <class Function>
 void with_arithmetic(DType dtype, const Function& f) {

@@ -13,12 +13,13 @@ void dropout(const DropoutArgs& args, Stream) {
   with_floating(args.dtype, [&]<class T>(T) {
     const T* x = static_cast<const T*>(args.x);
     T* y = static_cast<T*>(args.y);
-    const T scale = static_cast<T>(args.p < 1 ? 1 / (1 - args.p) : 0);
+    const auto scale = static_cast<Compute<T>>(args.p < 1 ? 1 / (1 - args.p) : 0);
     parallel_for(args.n, kElementGrain / 4, [&](int64_t begin, int64_t end) {
       for_each_philox_run(seed, offset, begin, end,
                           [&](int64_t i, int64_t count, const uint32_t* words) {
                             for (int64_t k = 0; k < count; ++k) {
-                              y[i + k] = words[k] >> 8 < threshold ? 0 : x[i + k] * scale;
+                              const Compute<T> kept = value_of(x[i + k]) * scale;
+                              y[i + k] = rounded<T>(words[k] >> 8 < threshold ? 0 : kept);
                             }
                           });
     });

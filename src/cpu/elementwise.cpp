@@ -95,6 +95,16 @@ auto apply(T a, T b) {
   }
 }
 
+template <BinaryOp kOp>
+auto apply(BFloat16 a, BFloat16 b) {
+  const auto result = apply<kOp>(value_of(a), value_of(b));
+  if constexpr (std::is_same_v<decltype(result), const bool>) {
+    return result;
+  } else {
+    return to_bfloat16(result);
+  }
+}
+
 /// Calls run(n, a, b, y) on rows; strides within a row are those of the last dimension.
 template <class T, class Result, class Run>
 void for_each_row(const BinaryArgs& args, int64_t grain, const Run& run) {
@@ -138,10 +148,10 @@ void binary_of(const BinaryArgs& args) {
     case BinaryOp::kMul:
       return strided_binary<BinaryOp::kMul, T>(args);
     case BinaryOp::kDiv:
-      if constexpr (std::is_floating_point_v<T>) strided_binary<BinaryOp::kDiv, T>(args);
+      if constexpr (kIsFloating<T>) strided_binary<BinaryOp::kDiv, T>(args);
       return;
     case BinaryOp::kPow:
-      if constexpr (std::is_floating_point_v<T>) strided_binary<BinaryOp::kPow, T>(args);
+      if constexpr (kIsFloating<T>) strided_binary<BinaryOp::kPow, T>(args);
       return;
     case BinaryOp::kEq:
       return strided_binary<BinaryOp::kEq, T>(args);
@@ -158,7 +168,7 @@ void binary_of(const BinaryArgs& args) {
   }
 }
 
-/// + - * / of float and double with contiguous or constant rows; false if these are not.
+/// + - * / of floating types with contiguous or constant rows; false if these are not.
 template <class T>
 bool contiguous_binary(const BinaryArgs& args) {
   const ElementKernels<T>& rows = isa().rows<T>().element;
@@ -172,11 +182,11 @@ bool contiguous_binary(const BinaryArgs& args) {
     for_each_row<T, T>(args, kElementGrain, kernel.vectors);
   } else if (sa == 0 && sb == 1) {
     for_each_row<T, T>(args, kElementGrain, [&](int64_t n, const T* a, const T* b, T* y) {
-      kernel.scalar_first(n, *a, b, y);
+      kernel.scalar_first(n, value_of(*a), b, y);
     });
   } else if (sa == 1 && sb == 0) {
     for_each_row<T, T>(args, kElementGrain, [&](int64_t n, const T* a, const T* b, T* y) {
-      kernel.scalar_second(n, a, *b, y);
+      kernel.scalar_second(n, a, value_of(*b), y);
     });
   } else {
     return false;
@@ -209,8 +219,8 @@ void unary_backward(const UnaryBackwardArgs& args, Stream) {
 }
 
 void binary(const BinaryArgs& args, Stream) {
-  with_arithmetic(args.dtype, [&]<class T>(T) {
-    if constexpr (std::is_floating_point_v<T>) {
+  with_any(args.dtype, [&]<class T>(T) {
+    if constexpr (kIsFloating<T>) {
       if (contiguous_binary<T>(args)) return;
     }
     binary_of<T>(args);
@@ -222,7 +232,8 @@ void axpby(const AxpbyArgs& args, Stream) {
     const ElementKernels<T>& rows = isa().rows<T>().element;
     const T* x = static_cast<const T*>(args.x);
     T* y = static_cast<T*>(args.y);
-    const T alpha = static_cast<T>(args.alpha), beta = static_cast<T>(args.beta);
+    const auto alpha = static_cast<Compute<T>>(args.alpha);
+    const auto beta = static_cast<Compute<T>>(args.beta);
     parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
       if (x == nullptr) {
         rows.mul.scalar_second(end - begin, y + begin, beta, y + begin);

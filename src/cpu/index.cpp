@@ -26,7 +26,7 @@ void index_select(const IndexSelectArgs& args, Stream) {
 void index_select_backward(const IndexSelectBackwardArgs& args, Stream) {
   constexpr int64_t kBlock = 256;  // of the inner dimension: each adds in index order
   const int64_t blocks = ceil_div(args.inner, kBlock);
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     const auto accumulate = isa().rows<T>().element.accumulate;
     const int64_t work = (args.n + args.count) * std::min(kBlock, args.inner);
     parallel_for(args.outer * blocks, grain_for(work), [&](int64_t begin, int64_t end) {

@@ -21,12 +21,16 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-#define STRIATE_ROWS(set, type)                                                    \
-  constexpr RowKernels<type> set##_##type{set::element_##type, set::column_##type, \
-                                          set::pool_##type};
+using Element_float = float;
+using Element_double = double;
+using Element_bfloat16 = BFloat16;
+#define STRIATE_ROWS(set, type)                                                              \
+  constexpr RowKernels<Element_##type> set##_##type{set::element_##type, set::column_##type, \
+                                                    set::pool_##type};
 #define STRIATE_ISA_TABLE(set)                 \
   STRIATE_ROWS(set, float)                     \
   STRIATE_ROWS(set, double)                    \
+  STRIATE_ROWS(set, bfloat16)                  \
   Isa set##_isa() {                            \
     return {#set,                              \
             peak_kernels_##set(),              \
@@ -36,7 +40,10 @@ bool has_avx512() {
             winograd_kernels_##set##_float(),  \
             winograd_kernels_##set##_double(), \
             set##_float,                       \
-            set##_double};                     \
+            set##_double,                      \
+            set##_bfloat16,                    \
+            set::convert,                      \
+            nullptr};                          \
   }
 STRIATE_ISA_TABLE(baseline)
 STRIATE_ISA_TABLE(avx2)
@@ -44,9 +51,15 @@ STRIATE_ISA_TABLE(avx512)
 #undef STRIATE_ISA_TABLE
 #undef STRIATE_ROWS
 
+Isa avx512_with_pairs() {
+  Isa isa = avx512_isa();
+  if (__builtin_cpu_supports("avx512bf16")) isa.pairs = &pair_kernels_avx512_bf16();
+  return isa;
+}
+
 Isa choose() {
   const Choice choices[] = {
-      {avx512_isa(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
+      {avx512_with_pairs(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
   const char* variable = std::getenv("STRIATE_CPU_ISA");
   const std::string_view forced = variable == nullptr ? "" : variable;
   for (const Choice& choice : choices) {

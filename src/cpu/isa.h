@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/isa/gemm.h"
+#include "cpu/isa/pairs.h"
 #include "cpu/isa/peak.h"
 #include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
@@ -23,6 +24,9 @@ struct Isa {
   const WinogradKernels<double>& winograd_double;
   const RowKernels<float>& rows_float;
   const RowKernels<double>& rows_double;
+  const RowKernels<BFloat16>& rows_bfloat16;
+  const ConvertKernels& convert;
+  const PairKernels* pairs = nullptr;  // null: the processor does not multiply bfloat16
 
   template <class T>
   const GemmKernels<T>& gemm() const {
@@ -44,8 +48,10 @@ struct Isa {
   const RowKernels<T>& rows() const {
     if constexpr (sizeof(T) == sizeof(float)) {
       return rows_float;
-    } else {
+    } else if constexpr (sizeof(T) == sizeof(double)) {
       return rows_double;
+    } else {
+      return rows_bfloat16;
     }
   }
 };

@@ -16,9 +16,10 @@ void local_response_norm(const LocalResponseNormArgs& args, Stream) {
     const auto row = isa().rows<T>().column.response_norm;
     const T* x = static_cast<const T*>(args.x);
     T* y = static_cast<T*>(args.y);
-    T* scale = static_cast<T*>(args.scale);
-    const T ratio = static_cast<T>(args.alpha / static_cast<double>(args.size));
-    const T beta = static_cast<T>(args.beta), k = static_cast<T>(args.k);
+    using V = Compute<T>;
+    V* scale = static_cast<V*>(args.scale);
+    const V ratio = static_cast<V>(args.alpha / static_cast<double>(args.size));
+    const V beta = static_cast<V>(args.beta), k = static_cast<V>(args.k);
     parallel_for(args.rows, row_grain(args.c, args.size), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * args.c; i < end * args.c; i += args.c) {
         row(args.c, args.size, ratio, beta, k, x + i, y + i, scale + i);
@@ -32,10 +33,11 @@ void local_response_norm_backward(const LocalResponseNormBackwardArgs& args, Str
     const auto row = isa().rows<T>().column.response_norm_grad;
     const T* grad_y = static_cast<const T*>(args.grad_y);
     const T* x = static_cast<const T*>(args.x);
-    const T* scale = static_cast<const T*>(args.scale);
+    using V = Compute<T>;
+    const V* scale = static_cast<const V*>(args.scale);
     T* grad_x = static_cast<T*>(args.grad_x);
-    const T ratio = static_cast<T>(args.alpha / static_cast<double>(args.size));
-    const T beta = static_cast<T>(args.beta);
+    const V ratio = static_cast<V>(args.alpha / static_cast<double>(args.size));
+    const V beta = static_cast<V>(args.beta);
     parallel_for(args.rows, row_grain(args.c, args.size), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * args.c; i < end * args.c; i += args.c) {
         row(args.c, args.size, ratio, beta, grad_y + i, x + i, scale + i, grad_x + i);

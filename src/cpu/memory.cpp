@@ -51,6 +51,10 @@ void convert_run(int64_t n, const From* x, int64_t x_stride, To* y, int64_t y_st
   if (x_stride == 1 && y_stride == 1) {
     if constexpr (std::is_same_v<To, From>) {
       std::memcpy(y, x, n * sizeof(To));
+    } else if constexpr (std::is_same_v<To, float> && std::is_same_v<From, BFloat16>) {
+      isa().convert.widen(n, x, y);
+    } else if constexpr (std::is_same_v<To, BFloat16> && std::is_same_v<From, float>) {
+      isa().convert.narrow(n, x, y);
     } else {
       for (int64_t i = 0; i < n; ++i) y[i] = convert<To>(x[i]);
     }
@@ -62,7 +66,10 @@ void convert_run(int64_t n, const From* x, int64_t x_stride, To* y, int64_t y_st
 template <class T>
 void accumulate_run(int64_t n, const T* x, int64_t x_stride, T* y, int64_t y_stride) {
   if (x_stride == 1 && y_stride == 1) return isa().rows<T>().element.accumulate(n, x, y);
-  for (int64_t i = 0; i < n; ++i) y[i * y_stride] += x[i * x_stride];
+  for (int64_t i = 0; i < n; ++i) {
+    T& target = y[i * y_stride];
+    target = rounded<T>(value_of(target) + value_of(x[i * x_stride]));
+  }
 }
 
 template <class To, class From, class Run>
@@ -88,7 +95,12 @@ void transpose_tile(int64_t rows, int64_t columns, const T* x, int64_t x_stride,
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) {
       T& target = y[i * y_row + j * y_column];
-      target = kAccumulate ? static_cast<T>(target + buffer[j * kTile + i]) : buffer[j * kTile + i];
+      const T value = buffer[j * kTile + i];
+      if constexpr (kAccumulate) {
+        target = rounded<T>(value_of(target) + value_of(value));
+      } else {
+        target = value;
+      }
     }
   }
 }

@@ -105,11 +105,11 @@ void nll_loss_backward_of(const NllLossBackwardArgs& args) {
 }  // namespace
 
 void nll_loss(const NllLossArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) { nll_loss_of<T>(args); });
+  with_real(args.dtype, [&]<class T>(T) { nll_loss_of<T>(args); });
 }
 
 void nll_loss_backward(const NllLossBackwardArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) { nll_loss_backward_of<T>(args); });
+  with_real(args.dtype, [&]<class T>(T) { nll_loss_backward_of<T>(args); });
 }
 
 }  // namespace striate::cpu

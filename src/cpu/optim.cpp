@@ -31,7 +31,7 @@ void for_each_chunk(const OptimizerTensor* tensors, int64_t count, const Update&
 }  // namespace
 
 void sgd(const SgdArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     const auto row = isa().rows<T>().element.sgd;
     SGDOptions options = args.options;
     if (const double* s = args.scalars) {
@@ -57,7 +57,7 @@ void sgd(const SgdArgs& args, Stream) {
 }
 
 void adam(const AdamArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     const auto row = isa().rows<T>().element.adam;
     AdamOptions options = args.options;
     double correction1 = args.bias_correction1, correction2 = args.bias_correction2;

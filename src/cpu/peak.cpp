@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/allocator.h"
 #include "cpu/isa.h"
 #include "cpu/thread_pool.h"
 #include "striate/error.h"
@@ -49,8 +50,14 @@ double multiply_add_rate(double seconds) {
 
 double memory_rate(Peak peak, double seconds) {
   const int64_t n = kUnits * kFloats;
-  const auto arrays = std::make_unique<float[]>(kArrays * n);  // zeros, so the pages are there
+  const Device cpu{DeviceType::kCPU, 0};
+  const size_t bytes = kArrays * n * sizeof(float);
+  const auto free = [&](float* data) { deallocate(data, bytes, cpu); };
+  const std::unique_ptr<float, decltype(free)> arrays(static_cast<float*>(allocate(bytes, cpu)),
+                                                      free);
+  require<OutOfMemoryError>(arrays != nullptr, "measure_peak: expected ", bytes, " bytes free");
   float *a = arrays.get(), *b = a + n, *y = b + n;
+  std::fill_n(a, kArrays * n, 1.0f);  // so that the pages are there
   std::vector<float> sums(kUnits);
   return best_rate(seconds, [&] {
     parallel_for(kUnits, 1, [&](int64_t begin, int64_t end) {

@@ -87,6 +87,21 @@ void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adapti
   });
 }
 
+/// Calls run(grid, row, y_offset, grad_x) for every input row of every image; y_offset is the
+/// image's, grad_x the row's.
+template <class T, class Run>
+void for_each_input_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
+                        const Run& run) {
+  const PoolGrid grid{
+      {g.h, g.oh, g.kh, g.stride_h, g.pad_h, g.dilation_h, count_include_pad, adaptive},
+      {g.w, g.ow, g.kw, g.stride_w, g.pad_w, g.dilation_w, count_include_pad, adaptive},
+      g.c};
+  parallel_for(g.n * g.h, grain_for(4 * g.w * g.c), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      run(grid, i % g.h, i / g.h * g.oh * g.ow * g.c, grad_x + i * g.w * g.c);
+  });
+}
+
 }  // namespace
 
 void max_pool2d(const MaxPool2dArgs& args, Stream) {
@@ -106,7 +121,16 @@ void max_pool2d(const MaxPool2dArgs& args, Stream) {
 }
 
 void max_pool2d_backward(const MaxPool2dBackwardArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  if (args.dtype == DType::kBFloat16) {
+    return for_each_input_row(
+        args.g, false, false, static_cast<BFloat16*>(args.grad_x),
+        [&](const PoolGrid& grid, int64_t row, int64_t y_offset, BFloat16* grad_x) {
+          isa().rows_bfloat16.pool.max_gather(grid, row,
+                                              static_cast<const BFloat16*>(args.grad_y) + y_offset,
+                                              args.argmax + y_offset, grad_x);
+        });
+  }
+  with_real(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
     T* grad_x = static_cast<T*>(args.grad_x);
     for_each_image(args.g, false, false, grad_x,
@@ -130,7 +154,15 @@ void avg_pool2d(const AvgPool2dArgs& args, Stream) {
 }
 
 void avg_pool2d_backward(const AvgPool2dBackwardArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  if (args.dtype == DType::kBFloat16) {
+    return for_each_input_row(
+        args.g, args.count_include_pad, args.adaptive, static_cast<BFloat16*>(args.grad_x),
+        [&](const PoolGrid& grid, int64_t row, int64_t y_offset, BFloat16* grad_x) {
+          isa().rows_bfloat16.pool.average_gather(
+              grid, row, static_cast<const BFloat16*>(args.grad_y) + y_offset, grad_x);
+        });
+  }
+  with_real(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
     T* grad_x = static_cast<T*>(args.grad_x);
     for_each_image(args.g, args.count_include_pad, args.adaptive, grad_x,

@@ -58,7 +58,7 @@ void normal(const RandomArgs& args) {
 }  // namespace
 
 void random(const RandomArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
+  with_real(args.dtype, [&]<class T>(T) {
     args.distribution == Distribution::kUniform ? uniform<T>(args) : normal<T>(args);
   });
 }

@@ -54,18 +54,18 @@ double sum_contiguous(const T* x, int64_t n) {
 /// Sum over a strided space, in its order.
 template <class T>
 auto sum_strided(const T* x, const Dims& shape, const Dims& strides) {
-  using Sum = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
+  using Sum = std::conditional_t<kIsFloating<T>, double, uint64_t>;
   const int64_t step = strides.empty() ? 1 : strides.back();
   Sum total = 0;
   for_each_run<1>(shape, {&strides}, 0, numel(shape), [&](const auto& offsets, int64_t count) {
     const T* run = x + offsets[0];
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (kIsFloating<T>) {
       if (step == 1) {
         total += sum_contiguous(run, count);
         return;
       }
     }
-    for (int64_t i = 0; i < count; ++i) total += static_cast<Sum>(run[i * step]);
+    for (int64_t i = 0; i < count; ++i) total += static_cast<Sum>(value_of(run[i * step]));
   });
   return total;
 }
@@ -102,7 +102,7 @@ void sum_columns(const SumArgs& args, const Dims& kept, const Dims& kept_strides
           },
           [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t) {
             for (int64_t j = 0; j < columns; ++j) {
-              y[column + j] = static_cast<T>(args.scale * sum_parts<1>(parts, chunks, 0, j));
+              y[column + j] = convert<T>(args.scale * sum_parts<1>(parts, chunks, 0, j));
             }
           });
     });
@@ -116,7 +116,7 @@ void sum_of(const SumArgs& args) {
   const int64_t reduced_count = numel(reduced);
   merge_dims(kept, kept_strides);
   merge_dims(reduced, reduced_strides);
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (kIsFloating<T>) {
     if (!kept.empty() && kept_strides.back() == 1 && reduced.size() == 1 && reduced_count > 0 &&
         reduced_strides.back() != 1) {
       return sum_columns<T>(args, kept, kept_strides, reduced[0], reduced_strides[0]);
@@ -129,8 +129,8 @@ void sum_of(const SumArgs& args) {
   parallel_for(count, grain, [&](int64_t begin, int64_t end) {
     for_each_kept(kept, kept_strides, begin, end, [&](int64_t position, int64_t offset) {
       const auto total = sum_strided(x + offset, reduced, reduced_strides);
-      if constexpr (std::is_floating_point_v<T>) {
-        static_cast<T*>(args.y)[position] = static_cast<T>(args.scale * total);
+      if constexpr (kIsFloating<T>) {
+        static_cast<T*>(args.y)[position] = convert<T>(args.scale * total);
       } else {
         static_cast<int64_t*>(args.y)[position] = static_cast<int64_t>(total);
       }
@@ -145,7 +145,8 @@ struct Best {
 
   /// Later candidates win only if greater, or if they are the first NaN.
   void offer(T candidate, int64_t at) {
-    if (!(candidate <= value) && value == value) *this = {candidate, at};
+    const auto best = value_of(value);
+    if (!(value_of(candidate) <= best) && best == best) *this = {candidate, at};
   }
 };
 
@@ -208,11 +209,11 @@ void max_of_columns(const MaxArgs& args) {
 }  // namespace
 
 void sum(const SumArgs& args, Stream) {
-  with_arithmetic(args.x_dtype, [&]<class T>(T) { sum_of<T>(args); });
+  with_any(args.x_dtype, [&]<class T>(T) { sum_of<T>(args); });
 }
 
 void max(const MaxArgs& args, Stream) {
-  with_arithmetic(args.dtype, [&]<class T>(T) {
+  with_any(args.dtype, [&]<class T>(T) {
     if (args.inner == 1 && args.outer < 8) return max_of_rows<T>(args);
     max_of_columns<T>(args);
   });
@@ -224,7 +225,7 @@ void max_backward(const MaxBackwardArgs& args, Stream) {
     T* grad_x = static_cast<T*>(args.grad_x);
     const int64_t slice = args.n * args.inner;
     parallel_for(args.outer, grain_for(slice), [&](int64_t begin, int64_t end) {
-      std::fill(grad_x + begin * slice, grad_x + end * slice, T(0));
+      std::fill(grad_x + begin * slice, grad_x + end * slice, T{});
       for (int64_t i = begin * args.inner; i < end * args.inner; ++i) {
         const int64_t outer = i / args.inner, inner = i % args.inner;
         grad_x[outer * slice + args.indices[i] * args.inner + inner] = grad_y[i];

@@ -127,25 +127,25 @@ void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args) {
   const std::vector<Panel> all = panels<T>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   // Units of one panel and a run of channels.
-  const int64_t runs = ceil_div(g.channels, 16);
+  const int64_t runs = ceil_div(g.channels, kPackedChannels);
   parallel_for(panel_count * runs, 8, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const Panel& panel = all[unit / runs];
-      const int64_t first = unit % runs * 16, last = std::min(first + 16, g.channels);
+      const int64_t first = unit % runs * kPackedChannels;
+      const int64_t last = std::min(first + kPackedChannels, g.channels);
       T* u = static_cast<T*>(args.packed) + panel.column * g.points() * g.channels;
-      for (int64_t channel = first; channel < last; ++channel) {
-        T taps[9 * kMaxTileWidth];
-        for (int64_t tap = 0; tap < 9; ++tap) {
-          const int64_t kernel = backward ? 8 - tap : tap;  // rotated by 180 degrees
-          const T* weight = static_cast<const T*>(args.weight) + kernel / 3 * strides[2] +
-                            kernel % 3 * strides[3] + channel * channel_stride +
-                            panel.column * filter_stride;
-          for (int64_t j = 0; j < panel.width; ++j)
-            taps[tap * panel.width + j] = weight[j * filter_stride];
-        }
-        transforms<T>(g.m).filter(taps, panel.width, u + channel * panel.width,
-                                  g.channels * panel.width);
+      T taps[kPackedChannels][9 * kMaxTileWidth];
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        const int64_t kernel = backward ? 8 - tap : tap;  // rotated by 180 degrees
+        const T* weight = static_cast<const T*>(args.weight) + kernel / 3 * strides[2] +
+                          kernel % 3 * strides[3] + first * channel_stride +
+                          panel.column * filter_stride;
+        copy_block(weight, channel_stride, filter_stride, last - first, panel.width,
+                   taps[0] + tap * panel.width, 9 * kMaxTileWidth);
       }
+      for (int64_t channel = first; channel < last; ++channel)
+        transforms<T>(g.m).filter(taps[channel - first], panel.width, u + channel * panel.width,
+                                  g.channels * panel.width);
     }
   });
 }

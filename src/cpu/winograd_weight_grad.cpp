@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/conv2d_pass.h"
+#include "cpu/outer_product.h"
 #include "cpu/winograd.h"
 
 namespace striate::cpu {
@@ -70,32 +71,23 @@ struct Run {
 
   void multiply(int64_t count, bool accumulate) const {
     const GemmKernels<T>& gemm = isa().gemm<T>();
-    const int64_t rows = gemm.shapes[gemm.count - 1].rows;
-    const int64_t filter_blocks = ceil_div(g.filters, rows);
-    const std::vector<Panel> all = panels<T>(g.channels);
-    const int64_t macs = count * rows * g.channels;
-    parallel_for(
-        g.points() * filter_blocks, ceil_div(kGrainMacs, macs), [&](int64_t begin, int64_t end) {
-          for (int64_t unit = begin; unit < end; ++unit) {
-            const int64_t point = unit / filter_blocks, block = unit % filter_blocks;
-            const int64_t filter = split_point(g.filters, filter_blocks, block);
-            const int64_t filters = split_point(g.filters, filter_blocks, block + 1) - filter;
-            for (const Panel& panel : all) {
-              OuterTileArgs<T> outer{};
-              outer.a = grad + point * layout.grad_plane + filter;
-              outer.b = input + point * layout.input_plane + panel.column;
-              outer.count[0] = outer.count[1] = 1;
-              outer.count[2] = count;
-              outer.a_step[2] = g.filters;
-              outer.b_step[2] = g.channels;
-              outer.c = sums + (point * g.filters + filter) * g.channels + panel.column;
-              outer.c_stride = g.channels;
-              outer.n = panel.filled;
-              outer.accumulate = accumulate;
-              gemm.shape(g.channels - panel.column).outer[filters](outer);
-            }
-          }
-        });
+    std::vector<OuterPanel<T>> panels_of_point;
+    for (const Panel& panel : panels<T>(g.channels))
+      panels_of_point.push_back(
+          {panel.column, panel.column, panel.filled, &gemm.shape(g.channels - panel.column)});
+    const int64_t macs = count * g.filters * g.channels;
+    parallel_for(g.points(), ceil_div(kGrainMacs, macs), [&](int64_t begin, int64_t end) {
+      OuterScratch<T> scratch(g.filters, count);
+      std::vector<const T*> rows(count);
+      for (int64_t point = begin; point < end; ++point) {
+        for (int64_t t = 0; t < count; ++t)
+          rows[t] = input + point * layout.input_plane + t * g.channels;
+        outer_product<T>({grad + point * layout.grad_plane, g.filters, g.filters, rows.data(),
+                          count, sums + point * g.filters * g.channels, g.channels, accumulate},
+                         panels_of_point.data(), static_cast<int64_t>(panels_of_point.size()),
+                         scratch);
+      }
+    });
   }
 
   void finish(T* grad_weight) const {

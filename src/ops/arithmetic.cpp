@@ -1,12 +1,11 @@
 // Binary arithmetic and comparison with NumPy broadcasting.
+#include "ops/autocast.h"
 #include "ops/common.h"
 #include "ops/elementwise.h"
 
 namespace striate {
 
 void binary_into(const char* name, BinaryOp op, const Tensor& a, const Tensor& b, const Tensor& y) {
-  require<DTypeError>(a.dtype() != DType::kBFloat16, name,
-                      ": bfloat16 is a storage type; use .to(\"float32\")");
   if (y.numel() == 0) return;
   BinaryArgs args{op, a.dtype(), a.data(), b.data(), y.data(), y.shape(), {}, {}, y.strides()};
   args.a_strides = broadcast_strides(a, y.shape());
@@ -138,7 +137,9 @@ struct PowNode : ProductNode {
 };
 
 template <class ProductNodeType>
-Tensor product(const char* name, BinaryOp op, const Tensor& a, const Tensor& b, bool saves_both) {
+Tensor product(const char* name, BinaryOp op, const Tensor& left, const Tensor& right,
+               bool saves_both) {
+  const Tensor a = autocast_to_match(left, right), b = autocast_to_match(right, left);
   const Tensor y = binary(name, op, a, b);
   if (needs_grad({a, b})) {
     auto node = std::make_shared<ProductNodeType>(a, b);
@@ -149,7 +150,8 @@ Tensor product(const char* name, BinaryOp op, const Tensor& a, const Tensor& b, 
   return y;
 }
 
-Tensor sum_or_difference(const char* name, BinaryOp op, const Tensor& a, const Tensor& b) {
+Tensor sum_or_difference(const char* name, BinaryOp op, const Tensor& left, const Tensor& right) {
+  const Tensor a = autocast_to_match(left, right), b = autocast_to_match(right, left);
   const Tensor y = binary(name, op, a, b);
   if (needs_grad({a, b})) {
     record(std::make_shared<AddNode>(a, b, op == BinaryOp::kAdd ? 1 : -1), {a, b}, {y});

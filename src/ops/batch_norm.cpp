@@ -35,8 +35,9 @@ struct BatchNormNode : Node {
     const Tensor grad_y = as_rows(grads[0]);
     const TensorOptions options = options_of(grad_y);
     if (needs_input(0)) result[0] = like_rows(grad_y, dim);
-    if (needs_input(1)) result[1] = empty({c}, options);
-    if (needs_input(2)) result[2] = empty({c}, options);
+    const TensorOptions of_channels = {precise(options.dtype), options.device};
+    if (needs_input(1)) result[1] = empty({c}, of_channels);
+    if (needs_input(2)) result[2] = empty({c}, of_channels);
     if (rows == 0) {
       for (const Tensor& grad : result) {
         if (grad.defined()) fill_(grad, 0);
@@ -74,7 +75,7 @@ void check_arguments(const Tensor& x, const Tensor& running_mean, const Tensor& 
                  {"bias", bias, false}};
   for (const auto& vector : vectors) {
     if (!vector.tensor.defined()) continue;
-    check_same(kOp, "input", x, vector.name, vector.tensor);
+    check_same_precise(kOp, "input", x, vector.name, vector.tensor);
     check_shape(kOp, vector.name, vector.tensor, {c});
     require<ShapeError>(!vector.edited || vector.tensor.is_contiguous(), kOp,
                         ": expected a contiguous ", vector.name, ", got stride ",
@@ -112,8 +113,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
   const Tensor y = like_rows(source, x.dim());
   Tensor mean, invstd;
   if (options.training) {
-    mean = empty({c}, options_of(x));
-    invstd = empty({c}, options_of(x));
+    mean = empty({c}, {precise(x.dtype()), x.device()});
+    invstd = empty_like(mean);
   } else if (records) {
     // Copies: the running statistics may move before the backward pass.
     NoGrad guard;

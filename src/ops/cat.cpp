@@ -1,3 +1,4 @@
+#include "ops/autocast.h"
 #include "ops/common.h"
 
 namespace striate {
@@ -23,9 +24,12 @@ struct CatNode : Node {
 
 }  // namespace
 
-Tensor cat(const std::vector<Tensor>& parts, int dim) {
-  require<ArgumentError>(!parts.empty(), "cat: expected at least one tensor, got none");
-  for (const Tensor& part : parts) check_defined("cat", "each part", part);
+Tensor cat(const std::vector<Tensor>& given, int dim) {
+  require<ArgumentError>(!given.empty(), "cat: expected at least one tensor, got none");
+  for (const Tensor& part : given) check_defined("cat", "each part", part);
+  std::vector<Tensor> parts = given;
+  for (const Tensor& other : given)
+    for (Tensor& part : parts) part = autocast_to_match(part, other);
   const Tensor& first = parts[0];
   const int at = wrap_dim("cat", dim, first.dim());
   Dims shape = first.shape();

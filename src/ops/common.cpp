@@ -13,6 +13,13 @@ void check_defined(const char* op, const char* argument, const Tensor& x) {
 
 void check_floating(const char* op, const char* argument, const Tensor& x) {
   check_defined(op, argument, x);
+  require<DTypeError>(is_floating(x.dtype()), op, ": expected ", argument,
+                      " of type float32, float64 or bfloat16, got ", x.dtype(),
+                      "; use .to(\"float32\")");
+}
+
+void check_real(const char* op, const char* argument, const Tensor& x) {
+  check_defined(op, argument, x);
   require<DTypeError>(x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat64, op,
                       ": expected ", argument, " of type float32 or float64, got ", x.dtype(),
                       "; use .to(\"float32\")");
@@ -23,6 +30,16 @@ void check_same(const char* op, const char* a_name, const Tensor& a, const char*
   if (!a.defined() || !b.defined()) return;
   require<DTypeError>(a.dtype() == b.dtype(), op, ": expected ", b_name, " of type ", a.dtype(),
                       ", the type of ", a_name, ", got ", b.dtype());
+  require<DeviceError>(a.device() == b.device(), op, ": expected ", b_name, " on ", a.device(),
+                       ", the device of ", a_name, ", got ", b.device());
+}
+
+void check_same_precise(const char* op, const char* a_name, const Tensor& a, const char* b_name,
+                        const Tensor& b) {
+  if (!a.defined() || !b.defined()) return;
+  const DType expected = precise(a.dtype());
+  require<DTypeError>(b.dtype() == expected, op, ": expected ", b_name, " of type ", expected,
+                      " for ", a_name, " of type ", a.dtype(), ", got ", b.dtype());
   require<DeviceError>(a.device() == b.device(), op, ": expected ", b_name, " on ", a.device(),
                        ", the device of ", a_name, ", got ", b.device());
 }

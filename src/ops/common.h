@@ -13,11 +13,18 @@ namespace striate {
 
 /// Throws ArgumentError, naming the op and the argument, if x is undefined.
 void check_defined(const char* op, const char* argument, const Tensor& x);
-/// Throws DTypeError unless x is float32 or float64.
+/// Throws DTypeError unless x is float32, float64 or bfloat16.
 void check_floating(const char* op, const char* argument, const Tensor& x);
+/// Throws DTypeError unless x is float32 or float64.
+void check_real(const char* op, const char* argument, const Tensor& x);
 /// Throws DTypeError or DeviceError unless both agree; undefined tensors pass.
 void check_same(const char* op, const char* a_name, const Tensor& a, const char* b_name,
                 const Tensor& b);
+/// As check_same for what stays float32 beside a bfloat16 `a`: there b is float32.
+void check_same_precise(const char* op, const char* a_name, const Tensor& a, const char* b_name,
+                        const Tensor& b);
+/// The type of sums, statistics and parameters beside elements of `dtype`: float32 for bfloat16.
+inline DType precise(DType dtype) { return dtype == DType::kBFloat16 ? DType::kFloat32 : dtype; }
 /// Throws ShapeError unless x has the given rank / shape.
 void check_dim(const char* op, const char* argument, const Tensor& x, int dim);
 void check_shape(const char* op, const char* argument, const Tensor& x, const Dims& expected);

@@ -1,14 +1,16 @@
 // A convolution of images one pixel high; checked here, so that errors speak of x (N, C, L).
+#include "ops/autocast.h"
 #include "ops/conv2d.h"
 
 namespace striate {
 
-Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+Tensor conv1d(const Tensor& input, const Tensor& filters, const Tensor& bias,
               const Conv1dOptions& options) {
+  const Tensor x = autocast_down(input), weight = autocast_weight(filters);
   check_dim("conv1d", "input", x, 3);
   check_dim("conv1d", "weight", weight, 3);
   check_conv_operands("conv1d", x, weight);
-  check_conv_bias("conv1d", x, bias, weight.shape()[0]);
+  check_bias("conv1d", x, bias, weight.shape()[0]);
   const auto positive = [](const char* what, int64_t value) {
     require<ShapeError>(value > 0, "conv1d: expected ", what, " > 0, got ", value);
   };
@@ -34,11 +36,11 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                       " and padding ", options.padding);
   const Conv2dOptions flat{
       {1, options.stride}, {0, options.padding}, {1, options.dilation}, options.groups};
-  const Tensor filters = unsqueeze(weight, 2);
+  const Tensor flat_weight = unsqueeze(weight, 2);
   // Packed filters outlive this view: they are kept with the weight.
   derived_cache(weight);
-  filters.impl().derived = weight.impl().derived;
-  return squeeze(conv2d_as("conv1d", unsqueeze(x, 2), filters, bias, flat), 2);
+  flat_weight.impl().derived = weight.impl().derived;
+  return squeeze(conv2d_as("conv1d", unsqueeze(x, 2), flat_weight, bias, flat), 2);
 }
 
 }  // namespace striate

@@ -1,6 +1,8 @@
 // Cross-correlation of channels-last images.
 #include "ops/conv2d.h"
 
+#include "ops/autocast.h"
+
 namespace striate {
 
 void check_conv_options(const char* op, Size2 stride, Size2 padding, Size2 dilation,
@@ -11,12 +13,6 @@ void check_conv_options(const char* op, Size2 stride, Size2 padding, Size2 dilat
   require<ShapeError>(dilation.h > 0 && dilation.w > 0, op, ": expected dilation > 0, got ",
                       dilation);
   require<ShapeError>(groups > 0, op, ": expected groups > 0, got ", groups);
-}
-
-void check_conv_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o) {
-  if (!bias.defined()) return;
-  check_same(op, "input", x, "bias", bias);
-  check_shape(op, "bias", bias, {o});
 }
 
 void check_conv_operands(const char* op, const Tensor& x, const Tensor& weight) {
@@ -98,13 +94,15 @@ struct Conv2dNode : ConvNode {
     const TensorOptions options = options_of(grad_y);
     if (needs_input(0)) {
       result[0] = empty({g.n, g.c, g.h, g.w}, options, MemoryFormat::kChannelsLast);
-      run_input_grad(op, g, grad_y, conv_weight(weight.get(*this)), {}, result[0]);
+      ConvWeight filters = conv_weight(weight.get(*this));
+      filters.keep = !needs_input(1);  // one that is trained changes before its next use
+      run_input_grad(op, g, grad_y, filters, {}, result[0]);
     }
     if (needs_input(1)) {
       result[1] = empty({g.o, g.c / g.groups, g.kh, g.kw}, options, MemoryFormat::kChannelsLast);
       run_weight_grad(op, g, x.get(*this), grad_y, result[1]);
     }
-    if (needs_input(2)) result[2] = bias_grad(op, grad_y, g.o);
+    if (needs_input(2)) result[2] = bias_grad(op, grad_y, g.o, bias_dtype);
     return result;
   }
 };
@@ -112,7 +110,7 @@ struct Conv2dNode : ConvNode {
 /// Of a channels-last input.
 Tensor forward(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                const Conv2dGeometry& g, const ForwardEpilogue& epilogue) {
-  const Tensor offset = bias.defined() ? row_major(bias) : bias;
+  const Tensor offset = bias_vector(bias);
   const Tensor y = empty({g.n, g.o, g.oh, g.ow}, options_of(x), MemoryFormat::kChannelsLast);
   run_forward(op, g, x, conv_weight(weight), offset, y, epilogue);
   return y;
@@ -123,15 +121,15 @@ Conv2dGeometry checked_geometry(const Tensor& x, const Tensor& weight, const Ten
   check_dim("conv2d", "input", x, 4);
   check_dim("conv2d", "weight", weight, 4);
   check_conv_operands("conv2d", x, weight);
-  check_conv_bias("conv2d", x, bias, weight.shape()[0]);
+  check_bias("conv2d", x, bias, weight.shape()[0]);
   return geometry(x, weight, options);
 }
 
 }  // namespace
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+Tensor conv2d(const Tensor& input, const Tensor& filters, const Tensor& bias,
               const Conv2dOptions& options) {
-  return conv2d_as("conv2d", x, weight, bias, options);
+  return conv2d_as("conv2d", autocast_down(input), autocast_weight(filters), bias, options);
 }
 
 Tensor conv2d_as(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -144,13 +142,16 @@ Tensor conv2d_as(const char* op, const Tensor& x, const Tensor& weight, const Te
     node->g = g;
     if (weight.requires_grad()) node->x = SavedTensor(source);
     if (x.requires_grad()) node->weight = SavedTensor(weight);
+    if (bias.defined()) node->bias_dtype = bias.dtype();
     record(node, {x, weight, bias}, {y});
   }
   return y;
 }
 
-Tensor conv2d_fused(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                    const Conv2dOptions& options, const Tensor& residual, bool relu) {
+Tensor conv2d_fused(const Tensor& input, const Tensor& filters, const Tensor& bias,
+                    const Conv2dOptions& options, const Tensor& term, bool relu) {
+  const Tensor x = autocast_down(input), weight = autocast_weight(filters);
+  const Tensor residual = autocast_down(term);
   const Conv2dGeometry g = checked_geometry(x, weight, bias, options);
   require<ArgumentError>(!needs_grad({x, weight, bias, residual}),
                          "conv2d_fused: expected gradients to be off, since it is for inference; "

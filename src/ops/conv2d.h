@@ -9,8 +9,6 @@ namespace striate {
 /// negative.
 void check_conv_options(const char* op, Size2 stride, Size2 padding, Size2 dilation,
                         int64_t groups);
-/// Throws ShapeError unless the bias is undefined or has shape (o), and its type is x's.
-void check_conv_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o);
 /// Throws ShapeError if one image of x, or the kernel of a weight, has no elements.
 void check_conv_operands(const char* op, const Tensor& x, const Tensor& weight);
 
@@ -24,6 +22,7 @@ Tensor conv2d_as(const char* op, const Tensor& x, const Tensor& weight, const Te
 struct ConvNode : Node {
   Conv2dGeometry g{};
   SavedTensor x, weight;
+  DType bias_dtype{};
 
   void release() override {
     x.reset();

@@ -1,5 +1,6 @@
 // The adjoint of conv2d: its forward is conv2d's input gradient, and the other way round. The
 // geometry is that of the convolution, whose input is this operation's output.
+#include "ops/autocast.h"
 #include "ops/conv2d.h"
 
 namespace striate {
@@ -68,23 +69,24 @@ struct ConvTranspose2dNode : ConvNode {
       result[1] = empty({g.o, g.c / g.groups, g.kh, g.kw}, options, MemoryFormat::kChannelsLast);
       run_weight_grad(name(), g, grad_y, x.get(*this), result[1]);
     }
-    if (needs_input(2)) result[2] = bias_grad(name(), grad_y, g.c);
+    if (needs_input(2)) result[2] = bias_grad(name(), grad_y, g.c, bias_dtype);
     return result;
   }
 };
 
 }  // namespace
 
-Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+Tensor conv_transpose2d(const Tensor& input, const Tensor& filters, const Tensor& bias,
                         const ConvTranspose2dOptions& options) {
+  const Tensor x = autocast_down(input), weight = autocast_weight(filters);
   constexpr const char* kOp = "conv_transpose2d";
   check_dim(kOp, "input", x, 4);
   check_dim(kOp, "weight", weight, 4);
   check_conv_operands(kOp, x, weight);
   const Conv2dGeometry g = geometry(x, weight, options);
-  check_conv_bias(kOp, x, bias, g.c);
+  check_bias(kOp, x, bias, g.c);
   const Tensor source = channels_last(x);
-  const Tensor offset = bias.defined() ? row_major(bias) : bias;
+  const Tensor offset = bias_vector(bias);
   const Tensor y = empty({g.n, g.c, g.h, g.w}, options_of(x), MemoryFormat::kChannelsLast);
   run_input_grad(kOp, g, source, conv_weight(weight), offset, y);
   if (needs_grad({x, weight, bias})) {
@@ -92,6 +94,7 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
     node->g = g;
     if (weight.requires_grad()) node->x = SavedTensor(source);
     if (x.requires_grad()) node->weight = SavedTensor(weight);
+    if (bias.defined()) node->bias_dtype = bias.dtype();
     record(node, {x, weight, bias}, {y});
   }
   return y;

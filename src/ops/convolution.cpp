@@ -35,8 +35,33 @@ std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass 
   return packed;
 }
 
-std::shared_ptr<Storage> packed(const char* op, const Conv2dGeometry& g, ConvPass pass,
-                                const ConvWeight& weight, const Conv2dPlan& plan) {
+bool is_dense(const Conv2dGeometry& g, const int64_t* strides) {
+  const int64_t channels = g.c / g.groups;
+  return strides[1] == 1 && (g.kw == 1 || strides[3] == channels) &&
+         (g.kh == 1 || strides[2] == g.kw * channels) && strides[0] == g.kh * g.kw * channels;
+}
+
+/// A weight in the order of a plan, and what keeps it alive.
+struct Packed {
+  std::shared_ptr<Storage> owner;
+  const void* data;
+
+  Packed(std::shared_ptr<Storage> storage)  // NOLINT: all of it
+      : owner(std::move(storage)), data(owner->data) {}
+  explicit Packed(const Tensor& weight) : owner(weight.impl().storage), data(weight.data()) {}
+};
+
+/// CUDA kernels copy 16 bytes at a time; a view may begin in between.
+bool is_aligned(const Tensor& x) {
+  return x.device().type == DeviceType::kCPU || reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
+}
+Tensor aligned(const Tensor& x) { return is_aligned(x) ? x : clone(x); }
+
+Packed packed(const char* op, const Conv2dGeometry& g, ConvPass pass, const ConvWeight& weight,
+              const Conv2dPlan& plan) {
+  if (plan.as_stored && is_dense(g, weight.strides) && is_aligned(weight.tensor)) {
+    return Packed(weight.tensor);
+  }
   const Storage& storage = *weight.tensor.impl().storage;
   Capture* capture = current_capture(weight.tensor.device());
   // A graph that trains the weight packs it at every replay.
@@ -93,12 +118,6 @@ Conv2dGeometry flattened(const Conv2dGeometry& g) {
   return linear_geometry(g.n, g.c * g.h * g.w, g.o);
 }
 
-/// CUDA kernels copy 16 bytes at a time; a view may begin in between.
-Tensor aligned(const Tensor& x) {
-  const bool already = reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
-  return already || x.device().type == DeviceType::kCPU ? x : clone(x);
-}
-
 const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : nullptr; }
 
 }  // namespace
@@ -140,10 +159,10 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
       return run_forward(op, flattened(g), x, *flat, bias, y, epilogue);
   }
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
-  const auto filters = packed(op, g, ConvPass::kForward, weight, plan);
+  const Packed filters = packed(op, g, ConvPass::kForward, weight, plan);
   const Tensor workspace = workspace_of(plan, x), source = aligned(x);
   launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
-                     {g, x.dtype(), plan, source.data(), filters->data, data_or_null(bias),
+                     {g, x.dtype(), plan, source.data(), filters.data, data_or_null(bias),
                       data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data()});
 }
 
@@ -155,10 +174,10 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
       return run_input_grad(op, flattened(g), grad_y, *flat, bias, grad_x);
   }
   const Conv2dPlan plan = plan_of(op, g, grad_y, ConvPass::kInputGrad);
-  const auto filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
+  const Packed filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
   const Tensor workspace = workspace_of(plan, grad_y), source = aligned(grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), plan, source.data(), filters->data,
+                              {g, grad_y.dtype(), plan, source.data(), filters.data,
                                data_or_null(bias), grad_x.data(), workspace.data()});
 }
 
@@ -180,7 +199,21 @@ const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor
   return plan_of(op, covers_input(g) ? flattened(g) : g, x, pass).name;
 }
 
-Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
+void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o) {
+  if (!bias.defined()) return;
+  const bool precise_bias = bias.dtype() == precise(x.dtype());
+  precise_bias ? check_same_precise(op, "input", x, "bias", bias)
+               : check_same(op, "input", x, "bias", bias);
+  check_shape(op, "bias", bias, {o});
+}
+
+Tensor bias_vector(const Tensor& bias) {
+  if (!bias.defined()) return bias;
+  NoGrad guard;
+  return contiguous(to(bias, precise(bias.dtype())));
+}
+
+Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c, DType dtype) {
   const Tensor grad = empty({c}, options_of(grad_y));
   const int64_t rows = grad_y.numel() / c;
   if (rows == 0) {
@@ -190,7 +223,7 @@ Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c) {
         op, grad_y.device(), &KernelTable::sum,
         {grad_y.dtype(), grad_y.dtype(), grad_y.data(), grad.data(), {c}, {1}, {rows}, {c}, 1});
   }
-  return grad;
+  return to(grad, dtype);
 }
 
 }  // namespace striate

@@ -36,7 +36,11 @@ void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, c
                      const Tensor& grad_weight);
 /// The name of the algorithm that a pass takes for a channels-last weight.
 const char* conv_algorithm(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass);
-/// The gradient of a bias (c) that was added to dense rows [rows][c].
-Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c);
+/// Throws unless the bias is undefined or has shape (o) and x's type, or float32 beside bfloat16.
+void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t o);
+/// The bias as the kernels read it.
+Tensor bias_vector(const Tensor& bias);
+/// The gradient of a bias (c) of a type that was added to dense rows [rows][c].
+Tensor bias_grad(const char* op, const Tensor& grad_y, int64_t c, DType dtype);
 
 }  // namespace striate

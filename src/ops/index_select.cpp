@@ -11,7 +11,9 @@ struct IndexSelectNode : Node {
   const char* name() const override { return "index_select"; }
   TensorList backward(const TensorList& grads) override {
     if (!grads[0].defined()) return {Tensor()};
-    const Tensor grad_y = row_major(grads[0]);
+    // Rows may be taken more than once; bfloat16 would round at every addition.
+    const DType dtype = grads[0].dtype();
+    const Tensor grad_y = row_major(to(grads[0], precise(dtype)));
     const Tensor grad_x = empty(shape, options_of(grad_y));
     const Tensor& rows = indices.get(*this);
     const Split split = split_at(shape, dim);
@@ -21,7 +23,7 @@ struct IndexSelectNode : Node {
           {grad_y.dtype(), grad_y.data(), rows.data<int64_t>(), grad_x.data(), split.outer, split.n,
            split.inner, rows.numel()});
     }
-    return {grad_x};
+    return {to(grad_x, dtype)};
   }
   void release() override { indices.reset(); }
 };

@@ -69,8 +69,8 @@ void add_(const Tensor& x, const Tensor& other, double alpha) {
   check_scalar("add_", x.dtype(), alpha);
   if (x.numel() == 0) return;
   NoGrad guard;
-  const bool dense_floats = is_floating(x.dtype()) && x.dtype() != DType::kBFloat16 &&
-                            x.is_dense() && same_strides(x.shape(), x.strides(), other.strides());
+  const bool dense_floats = is_floating(x.dtype()) && x.is_dense() &&
+                            same_strides(x.shape(), x.strides(), other.strides());
   if (dense_floats) {
     launch<AxpbyArgs>("add_", x.device(), &KernelTable::axpby,
                       {x.dtype(), other.data(), x.data(), x.numel(), alpha, 1});
@@ -87,7 +87,7 @@ void mul_(const Tensor& x, double factor) {
   check_scalar("mul_", x.dtype(), factor);
   if (x.numel() == 0) return;
   NoGrad guard;
-  if (is_floating(x.dtype()) && x.dtype() != DType::kBFloat16 && x.is_dense()) {
+  if (is_floating(x.dtype()) && x.is_dense()) {
     launch<AxpbyArgs>("mul_", x.device(), &KernelTable::axpby,
                       {x.dtype(), nullptr, x.data(), x.numel(), 0, factor});
   } else {

@@ -1,4 +1,5 @@
 // x times the transposed weight, as a 1x1 convolution of one pixel per row.
+#include "ops/autocast.h"
 #include "ops/convolution.h"
 
 namespace striate {
@@ -7,6 +8,7 @@ namespace {
 struct LinearNode : Node {
   Conv2dGeometry g{};
   Dims x_shape;
+  DType bias_dtype{};
   SavedTensor x, weight;
 
   const char* name() const override { return "linear"; }
@@ -17,13 +19,14 @@ struct LinearNode : Node {
     const TensorOptions options = options_of(grad_y);
     if (needs_input(0)) {
       result[0] = empty(x_shape, options);
-      run_input_grad("linear", g, grad_y, linear_weight(weight.get(*this), true), {}, result[0]);
+      const bool keep = !needs_input(1);  // one that is trained changes before its next use
+      run_input_grad("linear", g, grad_y, linear_weight(weight.get(*this), keep), {}, result[0]);
     }
     if (needs_input(1)) {
       result[1] = empty({g.o, g.c}, options);
       run_weight_grad("linear", g, x.get(*this), grad_y, result[1]);
     }
-    if (needs_input(2)) result[2] = bias_grad("linear", grad_y, g.o);
+    if (needs_input(2)) result[2] = bias_grad("linear", grad_y, g.o, bias_dtype);
     return result;
   }
   void release() override {
@@ -34,7 +37,8 @@ struct LinearNode : Node {
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& input, const Tensor& matrix, const Tensor& bias) {
+  const Tensor x = autocast_down(input), weight = autocast_weight(matrix);
   check_floating("linear", "input", x);
   check_dim("linear", "weight", weight, 2);
   check_same("linear", "input", x, "weight", weight);
@@ -43,13 +47,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const int64_t out = weight.shape()[0], in = weight.shape()[1];
   require<ShapeError>(x.dim() >= 1 && x.shape().back() == in, "linear: expected input (..., ", in,
                       ") for weight ", weight.shape(), ", got ", x.shape());
-  if (bias.defined()) {
-    check_same("linear", "input", x, "bias", bias);
-    check_shape("linear", "bias", bias, {out});
-  }
+  check_bias("linear", x, bias, out);
   const Conv2dGeometry g = linear_geometry(x.numel() / in, in, out);
   const Tensor source = row_major(x);
-  const Tensor offset = bias.defined() ? row_major(bias) : bias;
+  const Tensor offset = bias_vector(bias);
   Dims shape = x.shape();
   shape[x.dim() - 1] = out;
   const Tensor y = empty(shape, options_of(x));
@@ -60,6 +61,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     node->x_shape = x.shape();
     if (weight.requires_grad()) node->x = SavedTensor(source);
     if (x.requires_grad()) node->weight = SavedTensor(weight);
+    if (bias.defined()) node->bias_dtype = bias.dtype();
     record(node, {x, weight, bias}, {y});
   }
   return y;

@@ -58,7 +58,7 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
   const Tensor source = channels_innermost(x);
   const int64_t c = x.shape()[1], rows = x.numel() / c;
   const Tensor y = empty_strided(x.shape(), source.strides(), options_of(x));
-  const Tensor scale = empty({rows, c}, options_of(x));
+  const Tensor scale = empty({rows, c}, {precise(x.dtype()), x.device()});
   if (rows > 0) {
     launch<LocalResponseNormArgs>(
         kOp, x.device(), &KernelTable::local_response_norm,

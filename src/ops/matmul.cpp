@@ -1,5 +1,6 @@
 // Matrix products on the convolution kernels: A (m, k) is m pixels of k channels, B (k, n) the
 // transposed weight. B is read through its strides while it is packed, so it is never copied.
+#include "ops/autocast.h"
 #include "ops/convolution.h"
 
 namespace striate {
@@ -105,7 +106,8 @@ Tensor batched(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
+Tensor matmul(const Tensor& left, const Tensor& right) {
+  const Tensor a = autocast_down(left), b = autocast_down(right);
   check_floating("matmul", "the first operand", a);
   check_defined("matmul", "the second operand", b);
   check_same("matmul", "the first operand", a, "the second operand", b);

@@ -31,8 +31,6 @@ struct Maxima {
 /// Over the middle of x, seen row-major as [outer][n][inner]; `shape` is the result's.
 Maxima maxima(const char* op, const Tensor& x, const Split& split, const Dims& shape,
               bool wants_values, bool wants_indices) {
-  require<DTypeError>(x.dtype() != DType::kBFloat16, op,
-                      ": bfloat16 is a storage type; use .to(\"float32\")");
   require<ShapeError>(split.n > 0, op, ": expected at least one element to choose from, got ",
                       x.shape());
   const bool records = wants_values && needs_grad({x});

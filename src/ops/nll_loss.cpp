@@ -85,17 +85,19 @@ Tensor nll_loss(const Tensor& log_prob, const Tensor& target, const LossOptions&
   require<ArgumentError>(options.label_smoothing == 0,
                          "nll_loss: expected label_smoothing 0 (cross_entropy takes it), got ",
                          options.label_smoothing);
-  return loss_of("nll_loss", log_prob, row_major(log_prob), target, options, false);
+  const Tensor x = to(log_prob, precise(log_prob.dtype()));
+  return loss_of("nll_loss", x, row_major(x), target, options, false);
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const LossOptions& options) {
   check_arguments("cross_entropy", logits, target, options);
+  const Tensor x = to(logits, precise(logits.dtype()));
   Tensor log_prob;
   {
     NoGrad guard;
-    log_prob = log_softmax(logits, 1);
+    log_prob = log_softmax(x, 1);
   }
-  return loss_of("cross_entropy", logits, log_prob, target, options, true);
+  return loss_of("cross_entropy", x, log_prob, target, options, true);
 }
 
 }  // namespace striate

@@ -1,6 +1,7 @@
 // Sums and means over any dimensions.
 #include <array>
 
+#include "ops/autocast.h"
 #include "ops/common.h"
 
 namespace striate {
@@ -49,9 +50,8 @@ struct SumNode : Node {
   void release() override {}
 };
 
-Tensor sum_of(const char* op, const Tensor& x, const Reduced& which, double scale) {
-  require<DTypeError>(x.dtype() != DType::kBFloat16, op,
-                      ": bfloat16 is a storage type; use .to(\"float32\")");
+Tensor sum_of(const char* op, const Tensor& input, const Reduced& which, double scale) {
+  const Tensor x = autocast_up(input);
   const DType dtype = is_floating(x.dtype()) ? x.dtype() : DType::kInt64;
   const Tensor y = empty(which.shape, {dtype, x.device()});
   if (x.numel() == 0) {

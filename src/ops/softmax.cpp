@@ -1,3 +1,4 @@
+#include "ops/autocast.h"
 #include "ops/common.h"
 
 namespace striate {
@@ -25,7 +26,8 @@ struct SoftmaxNode : Node {
   void release() override { y.reset(); }
 };
 
-Tensor normalized(const char* op, const Tensor& x, int dim, bool log) {
+Tensor normalized(const char* op, const Tensor& input, int dim, bool log) {
+  const Tensor x = autocast_up(input);
   check_floating(op, "x", x);
   const Split split = split_at(x.shape(), wrap_dim(op, dim, x.dim()));
   const Tensor source = row_major(x);

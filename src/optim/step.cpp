@@ -54,7 +54,7 @@ Step::Step(const char* op, const std::vector<Tensor>& params, const std::vector<
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor &param = params[i], &grad = grads[i];
     if (!grad.defined()) continue;
-    check_floating(op, "parameters", param);
+    check_real(op, "parameters", param);
     check_shape(op, "the gradient", grad, param.shape());
     check_same(op, "the parameter", param, "the gradient", grad);
     require<ShapeError>(param.is_dense(), op, ": expected parameters without gaps, got shape ",

@@ -267,6 +267,18 @@ def test_rejected(error, call, fragments):
     rejects(error, call, *fragments)
 
 
+@pytest.mark.parametrize("bad", [-9, 5, 2**40])
+def test_indices_out_of_range(bad, device):
+    """Found on the device, before anything is read through them."""
+    x = st.rand((3, 5), device=device)
+    target = st.tensor(np.array([0, bad, 2]), device=device)
+    rejects(
+        st.IndexError, lambda: F.cross_entropy(x, target), "cross_entropy", f"got {bad} at", "1"
+    )
+    rejects(st.IndexError, lambda: F.nll_loss(x, target), "nll_loss", f"got {bad} at", "1")
+    rejects(st.IndexError, lambda: x[target], "index_select", "position 1")
+
+
 def optimizer_rows():
     for name, make, bad in (
         ("SGD", optim.SGD, {"lr": -1.0, "momentum": -0.1, "weight_decay": -1.0}),

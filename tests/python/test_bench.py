@@ -19,7 +19,7 @@ def bench(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[st
         [sys.executable, "-m", "striate", "bench", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert not check or result.returncode == 0, result.stderr
@@ -53,7 +53,7 @@ def test_nets_beside_torch():
     pytest.importorskip("torch", reason="torch is the peer of this test")
     rows = report(
         *("nets", "--model", "lenet1", "--mode", "train", "--batch", "2"),
-        *("--peers", "torch:eager,torch:channels_last,openvino"),
+        *("--peers", "torch:eager,torch:channels_last,openvino", "--threads", "1"),
     )["rows"]
     assert [row["variant"] for row in rows] == ["", "eager", "channels_last"]
     for row in rows[1:]:
@@ -62,6 +62,16 @@ def test_nets_beside_torch():
         )
     assert rows[0]["ratio"] == min(row["ratio"] for row in rows[1:])
     assert rows[0]["best_peer"] in ("torch eager", "torch channels_last")
+
+
+def test_nets_in_bfloat16():
+    pytest.importorskip("torch", reason="torch is the peer of this test")
+    rows = report(
+        *("nets", "--model", "lenet5", "--mode", "infer", "--batch", "2", "--dtype", "bfloat16"),
+        *("--peers", "torch:eager,onnxruntime", "--threads", "1"),
+    )["rows"]
+    assert [row["framework"] for row in rows] == ["striate", "torch"]
+    assert {row["dtype"] for row in rows} == {"bfloat16"}
 
 
 @pytest.mark.parametrize("name", ["lenet1", "lenet5", "linear_classifier", "mlp"])
@@ -75,10 +85,10 @@ def test_small_twins_compute_the_same(name, mode, tmp_path):
         np.testing.assert_allclose(ours.probe, theirs.probe, rtol=1e-4, atol=1e-6)
         if mode == "train":
             assert ours.probe[0] > ours.probe[1] > ours.probe[2]
-        nets._check_probe(theirs, ours)
-        theirs.probe[1] *= 1.01
-        with pytest.raises(RuntimeError, match="torch eager computes something else"):
-            nets._check_probe(theirs, ours)
+        nets._check_probe(theirs, ours, 1e-3)
+        theirs.probe[1] += 0.002 * max(theirs.probe)
+        with pytest.raises(st.Error, match="torch eager computes something else"):
+            nets._check_probe(theirs, ours, 1e-3)
 
 
 def test_a_framework_that_cannot_run_is_named(tmp_path):
@@ -168,6 +178,7 @@ MISTAKES = {
     "batch": (["nets", "--batch", "1,0"], "1,0"),
     "seconds": (["nets", "--seconds", "0"], "0"),
     "threads": (["nets", "--threads", "0"], "0"),
+    "dtype": (["nets", "--dtype", "float16"], "float16"),
     "isa": (["convs", "--isa", "neon"], "neon"),
     "convs-model": (["convs", "--model", "vgg99"], "vgg99"),
     "convs-batch": (["convs", "--batch", "0"], "0"),

@@ -69,6 +69,9 @@ HAND_PICKED = [
     Conv((3, 33, 9, 9), (33, 1, 3, 3), {"padding": 1, "groups": 33}),  # depthwise
     Conv((1, 32, 9, 9), (64, 1, 3, 3), {"padding": 1, "groups": 32, "stride": 2}),
     Conv((1, 300, 3, 3), (300, 300, 1, 1)),
+    Conv((3, 256, 5, 5), (90, 256, 1, 1), {"stride": 2}),  # pixels of 1 KB are copied
+    Conv((2, 258, 5, 4), (58, 258, 3, 2)),  # partial panels of a weight gradient
+    Conv((2, 8, 20, 19), (430, 4, 3, 3), {"groups": 2}),  # filters in several parts
     Conv((1, 300, 4, 3), (17, 300, 3, 2), {"padding": 1}),
     Conv((0, 3, 8, 8), (4, 3, 3, 3), {"padding": 1}),  # an empty batch
     Conv((0, 4, 8, 8), (4, 2, 1, 1), {"groups": 2}),
@@ -234,6 +237,41 @@ def test_conv1d_integers(n, c, length, k, stride, padding, dilation, groups):
     got = (y.detach(), *(t.grad for t in tensors))
     for name, a, e in zip(NAMES, got, want, strict=True):
         np.testing.assert_array_equal(a.numpy(), e, err_msg=name)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("n", "inputs", "outputs"),
+    [(2, 1000, 301), (16, 4104, 65), (17, 9000, 30), (32, 1024, 256), (33, 1024, 257)],
+)
+def test_linear_integers(n, inputs, outputs, transposed):
+    """Large weights and few rows: up to 32 the weight is read in place, if its rows are dense."""
+    rng = np.random.default_rng(n)
+    x, w, b, gy = (
+        integers(rng, s) for s in ((n, inputs), (outputs, inputs), outputs, (n, outputs))
+    )
+    tx, tw, tb = (st.tensor(a, requires_grad=True) for a in (x, w.T if transposed else w, b))
+    y = F.linear(tx, tw.permute(1, 0) if transposed else tw, tb)
+    y.backward(st.tensor(gy))
+    weight_grad = gy.T.astype(np.float64) @ x
+    np.testing.assert_array_equal(y.detach().numpy(), x.astype(np.float64) @ w.T + b)
+    np.testing.assert_array_equal(tx.grad.numpy(), gy.astype(np.float64) @ w)
+    np.testing.assert_array_equal(tw.grad.numpy(), weight_grad.T if transposed else weight_grad)
+
+
+def test_linear_in_place_epilogues():
+    """A forward pass with residual and ReLU, and an input gradient with a bias."""
+    rng = np.random.default_rng(1)
+    x, w, b, r = (integers(rng, s) for s in ((5, 5000), (100, 5000), (100,), (5, 100)))
+    image, filters, residual = (a[:, :, None, None] for a in (x, w, r))
+    y = F.conv2d_fused(
+        *map(st.tensor, (image, filters, b)), residual=st.tensor(residual), relu=True
+    )
+    want = x.astype(np.float64) @ w.T + b + r
+    np.testing.assert_array_equal(y.numpy()[:, :, 0, 0], np.maximum(want, 0))
+    gy, bias = integers(rng, (5, 100)), integers(rng, 5000)
+    got = F.conv_transpose2d(*map(st.tensor, (gy[:, :, None, None], filters, bias)))
+    np.testing.assert_array_equal(got.numpy()[:, :, 0, 0], gy.astype(np.float64) @ w + bias)
 
 
 TRANSPOSED = [

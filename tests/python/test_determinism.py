@@ -33,6 +33,8 @@ LARGE = {
     "matmul-batched": (lambda a, b: a @ b, [(7, 65, 101), (7, 101, 63)]),
     "linear": (lambda x, w, b: F.linear(x, w, b), [(65, 401), (301, 401), (301,)]),
     "linear-batch-1": (lambda x, w, b: F.linear(x, w, b), [(1, 2401), (601, 2401), (601,)]),
+    "linear-in-place": (lambda x, w, b: F.linear(x, w, b), [(9, 4504), (301, 4504), (301,)]),
+    "conv2d-1x1": (lambda x, w: F.conv2d(x, w), [(2, 256, 20, 21), (400, 256, 1, 1)]),
     "conv2d": (
         lambda x, w, b: F.conv2d(x, w, b, padding=1),
         [(3, 33, 29, 31), (47, 33, 3, 3), (47,)],

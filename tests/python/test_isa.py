@@ -45,7 +45,7 @@ def test_exact_on(isa):
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
     shown = run(isa, "-c", "import striate; print(striate.cpu_isa())")
     assert shown.stdout.strip() == isa, shown.stderr
-    files = ("test_conv_exact.py", "test_winograd.py")
+    files = ("test_conv_exact.py", "test_winograd.py", "test_bfloat16.py")
     result = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files)
     assert result.returncode == 0, result.stdout[-3000:]
 

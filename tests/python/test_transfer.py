@@ -31,7 +31,7 @@ def test_every_model_can_be_trained_here():
         for name in models.list_models()
         # Deeper ones of the same classes, and VGG with batch norm, take long to build.
         if not (name.startswith("vgg") and name != "vgg11")
-        and name not in ("resnet50", "resnet101", "resnet152", "resnet110")
+        and name not in ("resnet34", "resnet50", "resnet101", "resnet152", "resnet110")
     ],
 )
 def test_features_and_head_are_the_model(name):

@@ -43,8 +43,7 @@ class Arrays {
   /// A copy of the values, which the kernel may change.
   template <class T>
   T* inout(const std::vector<T>& values) {
-    return static_cast<T*>(
-        add(values.data(), values.size() * sizeof(T), Use::kOut, dtype_of<T>()));
+    return static_cast<T*>(add(values.data(), values.size() * sizeof(T), Use::kOut, dtype_of<T>()));
   }
   /// Values that are NaN, or -1, until the kernel writes them.
   template <class T>

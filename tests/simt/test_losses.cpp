@@ -37,6 +37,7 @@ void check_dropouts() {
 TEST_CASE("dropout") {
   check_dropouts<float>();
   check_dropouts<double>();
+  check_dropouts<__nv_bfloat16>();
 }
 
 TEST_CASE("dropout and random numbers of a recorded graph, with seed and offset in memory") {
@@ -97,6 +98,7 @@ void check_softmaxes() {
 TEST_CASE("softmax, log-softmax and their gradients") {
   check_softmaxes<float>();
   check_softmaxes<double>();
+  check_softmaxes<__nv_bfloat16>();
 }
 
 TEST_CASE("softmax of NaN and of infinities is NaN where the CPU's is") {

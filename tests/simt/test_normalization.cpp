@@ -69,6 +69,7 @@ void check_batch_norms() {
 TEST_CASE("batch_norm") {
   check_batch_norms<float>();
   check_batch_norms<double>();
+  check_batch_norms<__nv_bfloat16>();
 }
 
 TEST_CASE("batch_norm of values far from zero, and of a first row that is") {
@@ -142,6 +143,7 @@ void check_batch_norms_backward() {
 TEST_CASE("batch_norm_backward") {
   check_batch_norms_backward<float>();
   check_batch_norms_backward<double>();
+  check_batch_norms_backward<__nv_bfloat16>();
 }
 
 template <class T>
@@ -179,6 +181,7 @@ void check_response_norms() {
 TEST_CASE("local_response_norm and its gradient") {
   check_response_norms<float>();
   check_response_norms<double>();
+  check_response_norms<__nv_bfloat16>();
 }
 
 }  // namespace

@@ -146,6 +146,7 @@ void check_max_pools() {
 TEST_CASE("max_pool2d and its gradient") {
   check_max_pools<float>();
   check_max_pools<double>();
+  check_max_pools<__nv_bfloat16>();
 }
 
 TEST_CASE("max_pool2d of NaN and of infinities") {
@@ -195,6 +196,7 @@ void check_avg_pools() {
 TEST_CASE("avg_pool2d, adaptive too, and its gradient") {
   check_avg_pools<float>();
   check_avg_pools<double>();
+  check_avg_pools<__nv_bfloat16>();
 }
 
 }  // namespace

@@ -50,6 +50,7 @@ void check_sums(double scale) {
 TEST_CASE("sum") {
   check_sums<float>(0.25);
   check_sums<double>(1);
+  check_sums<__nv_bfloat16>(0.25);
   check_sums<int64_t>(1);
   check_sums<int32_t>(1);
   check_sums<uint8_t>(1);
@@ -112,6 +113,7 @@ void check_maxima_of_integers() {
 TEST_CASE("max") {
   check_maxima_of_integers<float>();
   check_maxima_of_integers<double>();
+  check_maxima_of_integers<__nv_bfloat16>();
   check_maxima_of_integers<int64_t>();
   check_maxima_of_integers<int32_t>();
   check_maxima_of_integers<uint8_t>();
@@ -170,6 +172,7 @@ void check_index_select() {
 TEST_CASE("index_select") {
   check_index_select<float>();
   check_index_select<double>();
+  check_index_select<__nv_bfloat16>();
   check_index_select<uint8_t>();
 }
 

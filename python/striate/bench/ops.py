@@ -63,15 +63,15 @@ def _operations(batch: int) -> Iterator[tuple[str, int, Callable[[], float]]]:
         x.requires_grad = True
         forward = lambda layer=layer: layer(x)  # noqa: E731
         yield f"{name} backward", backward_bytes, backward(forward, [x])
-    scores = st.randn(batch * _ROWS_PER_IMAGE, _CLASSES)
+    scores = st.rand(batch * _ROWS_PER_IMAGE, _CLASSES)
     labels = st.zeros(batch * _ROWS_PER_IMAGE, dtype=st.int64)
     size = 4 * scores.numel()
     yield "log_softmax", 2 * size, whole(lambda: F.log_softmax(scores, 1))
     scores.requires_grad = True
     loss = lambda: F.cross_entropy(scores, labels)  # noqa: E731
     yield "cross_entropy backward", 2 * size, backward(loss, [scores])
-    parameter = st.randn(batch * _PARAMETERS, requires_grad=True)
-    parameter.grad = st.randn(batch * _PARAMETERS)
+    parameter = st.rand(batch * _PARAMETERS, requires_grad=True)
+    parameter.grad = st.rand(batch * _PARAMETERS)
     size = 4 * parameter.numel()
     yield "SGD with momentum", 5 * size, whole(optim.SGD([parameter], 1e-3, momentum=0.9).step)
     yield "Adam", 7 * size, whole(optim.Adam([parameter], 1e-3).step)

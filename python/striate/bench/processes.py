@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from striate._core import Error
 from striate.bench.rows import Row
 
 _MAIN = Path(__file__).parent / "worker" / "main.py"
@@ -49,7 +50,7 @@ class Worker:
         self._process.stdin.flush()
         answer = self._answer()
         if "error" in answer:
-            raise RuntimeError(f"bench: {self.name}: {answer['error']}")
+            raise Error(f"bench: {self.name}: {answer['error']}")
         self.milliseconds.append(answer["milliseconds"])
         self.peak_mb = answer["peak_mb"]
         return self.milliseconds[-1]

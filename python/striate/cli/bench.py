@@ -62,6 +62,7 @@ def add_parser(commands: Any) -> None:
     one.add_argument("--model", default="lenet5", metavar="M[,M...]", help="or all")
     one.add_argument("--batch", default="64", metavar="N[,N...]", help="default: %(default)s")
     one.add_argument("--mode", default="train", help="train, infer or both, with a comma")
+    one.add_argument("--dtype", choices=nets.DTYPES, default="float32", help="of the products")
     one.add_argument(
         "--peers",
         default="torch,onnxruntime,openvino",
@@ -148,7 +149,7 @@ def run_nets(args: argparse.Namespace) -> int:
         for mode in modes:
             for batch in batches:
                 report.console.line(f"{model}, {mode}, batch {batch}")
-                case = nets.Case(model, mode, batch, st.get_num_threads())
+                case = nets.Case(model, mode, batch, st.get_num_threads(), args.dtype)
                 for row in nets.measure(case, peers, args.seconds, report.console.line):
                     report.add(
                         row,

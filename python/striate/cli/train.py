@@ -67,6 +67,9 @@ def _add_optimisation(group: Any) -> None:
     )
     group.add_argument("--clip-norm", type=float, metavar="NORM", help="largest norm of gradients")
     group.add_argument(
+        "--autocast", choices=("bfloat16",), help="type of products; parameters stay float32"
+    )
+    group.add_argument(
         "--ema", type=float, metavar="DECAY", help="evaluate a moving average of the weights"
     )
 

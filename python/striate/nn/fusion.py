@@ -94,4 +94,4 @@ def _fold(weight: Tensor, bias: Tensor | None, norm: BatchNorm2d) -> tuple[Tenso
     start = 0.0 if bias is None else bias.to("float64")
     folded = weight.to("float64") * scale.reshape(-1, 1, 1, 1)
     offset = (start - mean.to("float64")) * scale + shift
-    return folded.to(weight.dtype).contiguous(True), offset.to(weight.dtype)
+    return folded.to(weight.dtype).contiguous(True), offset.to(var.dtype)

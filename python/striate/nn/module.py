@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from striate._core import ArgumentError, Device, DType, ShapeError, Tensor
+from striate._core import ArgumentError, Device, DType, ShapeError, Tensor, float32
 from striate.grad_mode import no_grad
 from striate.nn.parameter import Parameter
 
@@ -43,6 +43,7 @@ class Module:
     # in any Python object, and there is no second registry to fall out of step.
     training: bool = True
     _hooked: bool = False
+    _keeps_float32: bool = False  # beside bfloat16
     _buffer_names: tuple[str, ...] = ()
     _unsaved_buffers: frozenset[str] = frozenset()
     _forward_hooks: list[ForwardHook] = []  # noqa: RUF012 (empty; instances get lists of their own)
@@ -308,13 +309,18 @@ class Module:
 
     def to(self: Self, target: str | Device | DType) -> Self:
         """Moves parameters and buffers to a device, or floating-point ones to a type, in place.
-        Gradients are forgotten.
+        Gradients are forgotten. Batch norm, whose statistics need the digits, becomes float32
+        where the other layers become bfloat16.
         """
         is_dtype = isinstance(target, DType) or not str(target).startswith(("cpu", "cuda"))
+        precise = float32 if is_dtype and str(target).endswith("bfloat16") else target
         with no_grad():
-            for tensor in (*self.parameters(), *self.buffers()):
-                if not is_dtype or tensor.dtype.is_floating_point:
-                    tensor.data = tensor.detach().to(target)
+            for module in self.modules():
+                own = [module.__dict__[name] for name in module._buffer_names]
+                for tensor in (*module.parameters(recurse=False), *own):
+                    if tensor is not None and (not is_dtype or tensor.dtype.is_floating_point):
+                        to = precise if module._keeps_float32 else target
+                        tensor.data = tensor.detach().to(to)
         return self
 
     def float(self: Self) -> Self:
@@ -322,6 +328,9 @@ class Module:
 
     def double(self: Self) -> Self:
         return self.to("float64")
+
+    def bfloat16(self: Self) -> Self:
+        return self.to("bfloat16")
 
     # --- Printing -------------------------------------------------------------------------------
 

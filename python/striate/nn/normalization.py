@@ -22,6 +22,7 @@ class _BatchNorm(Module):
     """
 
     ranks: tuple[int, ...] = ()
+    _keeps_float32 = True
 
     def __init__(
         self,

@@ -52,6 +52,8 @@ class Settings:
     """Images are mixed in pairs, with shares from Beta(mixup, mixup). (Zhang et al. 2018.)"""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is then what is evaluated."""
+    autocast: str | None = None
+    """"bfloat16": products in that type, see `striate.autocast`."""
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -75,6 +77,8 @@ class Settings:
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise _wrong(f"{name} in [0, 1)", getattr(self, name))
+        if self.autocast not in (None, "bfloat16"):
+            raise _wrong("autocast of bfloat16 or None", repr(self.autocast))
         input_shape(self.model, self.data, self.size)
         self._check_combinations()
 

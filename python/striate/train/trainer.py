@@ -14,6 +14,7 @@ import numpy as np
 
 import striate as st
 from striate import data, nn, optim
+from striate._core import capturing
 from striate.nn.utils import clip_grad_norm_
 from striate.train.checkpoint import (
     CHECKPOINT_VERSION,
@@ -37,6 +38,8 @@ class Trainer:
     ``weights`` are those of a model of the same kind, whatever its number of classes: everything
     but its last layer, which is drawn anew. They are what `Settings.freeze` keeps as they are;
     ``origin`` says for the model card what they are. ``workers`` threads read the images.
+    ``graph`` says whether steps are captured and replayed (`striate.graph`), with the same result;
+    by default on CUDA.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Trainer:
         weights: Mapping[str, st.Tensor] | None = None,
         origin: str | None = None,
         workers: int = 0,
+        graph: bool | None = None,
     ) -> None:
         st.manual_seed(settings.seed)
         self.settings = settings
@@ -71,6 +75,10 @@ class Trainer:
         steps_per_epoch += self._left_over > 0 and not self._drop_last
         self.scheduler = make_scheduler(self.optimizer, settings, steps_per_epoch)
         self.ema = optim.EMA(self.model, settings.ema) if settings.ema else None
+        # What these compute in Python at each step, a replay would not.
+        plain = not settings.mixup and not settings.ema and settings.clip_norm is None
+        graph = device != "cpu" if graph is None else graph
+        self._captured = st.graph(self._update) if graph and plain else None
         self.progress = Progress()
         self.history: list[dict[str, float]] = []
         """What `fit` measured after each epoch."""
@@ -142,28 +150,45 @@ class Trainer:
         if settings.mixup:
             mixing = Mixing(settings.mixup, count, (settings.seed, progress.epoch, progress.step))
             images = mixing.images(images)
-        self.optimizer.zero_grad()
-        forward = self.model.forward_head if settings.freeze == "backbone" else self.model
-        log_prob = log_probabilities(settings.model, forward(images))
-        loss = batch_loss(settings, log_prob, labels, mixing)
-        loss.backward()
+        if self._captured is not None and count == settings.batch_size:
+            loss, guesses = self._captured(images, labels)
+        else:
+            loss, guesses = self._update(images, labels, mixing)
         value = loss.item()
-        if not math.isfinite(value):
-            raise st.Error(
-                f"train: the loss became {value} in epoch {progress.epoch + 1}, step "
-                f"{progress.step + 1}: try a learning rate below {self._lr:g}, or clip_norm"
-            )
-        if settings.clip_norm is not None:
-            clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        self.optimizer.step()
-        if self.ema is not None:
-            self.ema.update_parameters(self.model)
-        hits = log_prob.detach().argmax(1).to("cpu").numpy() == labels.to("cpu").numpy()
+        self._check_finite(value)
+        hits = guesses.to("cpu").numpy() == labels.to("cpu").numpy()
         progress.step += 1
         progress.images += count
         progress.correct += int(np.count_nonzero(hits))
         progress.loss_sum += value * count
         progress.lr = self._lr
+
+    def _update(
+        self, images: st.Tensor, labels: st.Tensor, mixing: Mixing | None = None
+    ) -> tuple[st.Tensor, st.Tensor]:
+        """One step of the optimizer; returns the loss and the classes guessed before it."""
+        settings = self.settings
+        self.optimizer.zero_grad()
+        forward = self.model.forward_head if settings.freeze == "backbone" else self.model
+        with st.autocast(enabled=settings.autocast is not None):
+            log_prob = log_probabilities(settings.model, forward(images))
+            loss = batch_loss(settings, log_prob, labels, mixing)
+        loss.backward()
+        if not capturing(images.device):  # a replay is checked after it
+            self._check_finite(loss.item())
+        if settings.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+        return loss.detach(), log_prob.detach().argmax(1)
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise st.Error(
+                f"train: the loss became {loss} in epoch {self.progress.epoch + 1}, step "
+                f"{self.progress.step + 1}: try a learning rate below {self._lr:g}, or clip_norm"
+            )
 
     @property
     def _lr(self) -> float:
@@ -222,6 +247,8 @@ class Trainer:
             self.ema.load_state_dict({"module": averages, "updates": state["ema_updates"]})
         self.optimizer.load_state_dict({"state": entries, "param_groups": state["optimizer"]})
         self.scheduler.load_state_dict(state["scheduler"])
+        if self._captured is not None:
+            self._captured = st.graph(self._update)  # the optimizer's buffers are others now
         self.progress = checkpoint.progress
         self.history = list(state.get("history", []))
         self.origin = state.get("origin")

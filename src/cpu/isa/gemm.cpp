@@ -64,8 +64,24 @@ void finish_row(const Epilogue<T>& epilogue, const T* c, int64_t n, typename V::
   }
 }
 
+/// Asks for the rows that a tile will read or write at its end, which the sums then hide: results
+/// and residuals of large layers come from memory, in pieces too short for the processor to guess.
+template <class V, class T, int kVectors, int kRows, class Row>
+inline void prefetch_rows(Row row) {
+  constexpr int kBytes = kVectors * V::kLanes * sizeof(T), kLine = 64;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int byte = 0; byte < kBytes; byte += kLine)
+      __builtin_prefetch(reinterpret_cast<const char*>(row(r)) + byte, 1);
+  }
+}
+
 template <class V, class T, int kVectors, int kRows>
 void tile(const TileArgs<T>& args) {
+  prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r]; });
+  if (args.epilogue.residual != 0)
+    prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r] + args.epilogue.residual; });
   typename V::Reg acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
@@ -99,21 +115,19 @@ void tile(const TileArgs<T>& args) {
 
 template <class V, class T, int kVectors, int kRows>
 void outer(const OuterTileArgs<T>& args) {
+  prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c + r * args.c_stride; });
   typename V::Reg acc[kRows][kVectors] = {};
-  for (int64_t i = 0; i < args.count[0]; ++i) {
-    for (int64_t j = 0; j < args.count[1]; ++j) {
-      const T* a = args.a + i * args.a_step[0] + j * args.a_step[1];
-      const T* b = args.b + i * args.b_step[0] + j * args.b_step[1];
-      for (int64_t p = 0; p < args.count[2]; ++p, a += args.a_step[2], b += args.b_step[2]) {
-        typename V::Reg column[kVectors];
+  const T* a = args.a;
+  for (int64_t p = 0; p < args.count; ++p, a += args.a_step) {
+    const T* b = args.b[p] + args.offset;
+    __builtin_prefetch(b + kVectors * V::kLanes);  // of the next panel
+    typename V::Reg column[kVectors];
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) column[v] = V::load(b + v * V::kLanes);
+    for (int v = 0; v < kVectors; ++v) column[v] = V::load(b + v * V::kLanes);
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-          for (int v = 0; v < kVectors; ++v) acc[r][v] += a[r] * column[v];
-        }
-      }
+      for (int v = 0; v < kVectors; ++v) acc[r][v] += a[r] * column[v];
     }
   }
 #pragma GCC unroll 16
@@ -121,17 +135,31 @@ void outer(const OuterTileArgs<T>& args) {
     store_row<V, T, kVectors>(args.c + r * args.c_stride, acc[r], args.n, args.accumulate);
 }
 
+template <class T, int kRows>
+void pack_a(const T* a, int64_t a_step, int64_t count, T* packed) {
+  for (int64_t p = 0; p < count; ++p, a += a_step, packed += kRows)
+    __builtin_memcpy(packed, a, kRows * sizeof(T));
+}
+
+template <class T, int kWidth>
+void pack_b(const T* const* b, int64_t offset, int64_t count, T* packed) {
+  for (int64_t p = 0; p < count; ++p, packed += kWidth)
+    __builtin_memcpy(packed, b[p] + offset, kWidth * sizeof(T));
+}
+
 template <class V, class T, int kVectors, int kMaxRows, int kRows = 1>
 constexpr void fill_rows(TileShape<T>& shape) {
   shape.tile[kRows] = tile<V, T, kVectors, kRows>;
   shape.outer[kRows] = outer<V, T, kVectors, kRows>;
+  shape.pack_a[kRows] = pack_a<T, kRows>;
   if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kRows + 1>(shape);
 }
 
 template <class T, int kBytes, int kVectors, int kMaxRows>
 constexpr TileShape<T> make_shape() {
   static_assert(kMaxRows <= kMaxTileRows);
-  TileShape<T> shape{kVectors * kBytes / static_cast<int>(sizeof(T)), kMaxRows, {}, {}};
+  constexpr int kWidth = kVectors * kBytes / static_cast<int>(sizeof(T));
+  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, pack_b<T, kWidth>};
   fill_rows<Vec<T, kBytes>, T, kVectors, kMaxRows>(shape);
   return shape;
 }

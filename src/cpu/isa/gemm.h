@@ -28,16 +28,16 @@ struct TileArgs {
   int64_t n;             // columns to store, at most width
 };
 
-/// c[r][0..n) = or += sum over pixels p of a[p][r] * b[p][0..n), where pixels form a grid of
-/// `count` with element strides `a_step` and `b_step`, innermost last.
+/// c[r][0..n) = or += sum over p < count of a[p * a_step + r] * b[p][offset + 0..n).
 template <class T>
 struct OuterTileArgs {
   const T* a;
-  const T* b;
-  int64_t count[3], a_step[3], b_step[3];
+  int64_t a_step;
+  const T* const* b;  // [count] rows, readable up to the full width
+  int64_t offset, count;
   T* c;
   int64_t c_stride;  // between rows
-  int64_t n;         // columns to store; b is readable up to the full width
+  int64_t n;         // columns to store
   bool accumulate;
 };
 
@@ -47,6 +47,10 @@ struct TileShape {
   int width, rows;
   void (*tile[kMaxTileRows + 1])(const TileArgs<T>&);
   void (*outer[kMaxTileRows + 1])(const OuterTileArgs<T>&);
+  /// Copies of what `outer` reads, without the gaps: a[p * a_step + 0..rows) to [count][rows] and
+  /// b[p][offset + 0..width) to [count][width].
+  void (*pack_a[kMaxTileRows + 1])(const T* a, int64_t a_step, int64_t count, T* packed);
+  void (*pack_b)(const T* const* b, int64_t offset, int64_t count, T* packed);
 };
 
 template <class T>

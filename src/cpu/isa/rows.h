@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "cpu/isa/bfloat16.h"
+
 namespace striate::cpu {
 
 /// One step of SGD; see SGDOptions. `keep` is 1 - dampening.
@@ -32,14 +34,16 @@ struct RowGrid {
 };
 
 /// Element-wise loops. An output may be the very array of an input, but not overlap it otherwise.
+/// bfloat16 is computed with in float and rounded when it is stored; V is float there, T otherwise.
 template <class T>
 struct ElementKernels {
+  using V = Compute<T>;
   using Unary = void (*)(int64_t n, const T* x, T* y);
   using UnaryBackward = void (*)(int64_t n, const T* grad_y, const T* saved, T* grad_x);
   struct Binary {
     void (*vectors)(int64_t n, const T* a, const T* b, T* y);
-    void (*scalar_first)(int64_t n, T a, const T* b, T* y);
-    void (*scalar_second)(int64_t n, const T* a, T b, T* y);
+    void (*scalar_first)(int64_t n, V a, const T* b, T* y);
+    void (*scalar_second)(int64_t n, const T* a, V b, T* y);
   };
 
   // exp, sigmoid and tanh of float are polynomials within 1, 3 and 2 ulp; the rest is libm's.
@@ -49,21 +53,23 @@ struct ElementKernels {
   Binary add, sub, mul, div;
 
   /// y = alpha * x + beta * y.
-  void (*axpby)(int64_t n, T alpha, const T* x, T beta, T* y);
-  /// y = exp(x - shift).
-  void (*shifted_exp)(int64_t n, const T* x, T shift, T* y);
+  void (*axpby)(int64_t n, V alpha, const T* x, V beta, T* y);
   /// y += x.
   void (*accumulate)(int64_t n, const T* x, T* y);
-  /// y = the sum of a grid of rows, which are readable a vector past their n elements.
-  void (*grid_sum)(const RowGrid<T>& grid, int64_t n, T* y);
-  /// Blocks of 2048 in T, their sums in double.
+  /// Blocks of 2048 in V, their sums in double.
   double (*sum)(int64_t n, const T* x);
+
+  // These are null for bfloat16.
+  /// y = exp(x - shift).
+  void (*shifted_exp)(int64_t n, const T* x, T shift, T* y) = nullptr;
+  /// y = the sum of a grid of rows, which are readable a vector past their n elements.
+  void (*grid_sum)(const RowGrid<T>& grid, int64_t n, T* y) = nullptr;
   /// Largest element; NaN is skipped. n >= 1.
-  T (*max)(int64_t n, const T* x);
+  T (*max)(int64_t n, const T* x) = nullptr;
 
   /// `m` is null without momentum.
-  void (*sgd)(int64_t n, const SgdStep<T>& step, T* p, const T* g, T* m);
-  void (*adam)(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v);
+  void (*sgd)(int64_t n, const SgdStep<T>& step, T* p, const T* g, T* m) = nullptr;
+  void (*adam)(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) = nullptr;
 };
 
 /// Widest block of columns that ColumnKernels' reductions take.
@@ -72,28 +78,30 @@ inline constexpr int64_t kMaxColumns = 64;
 /// Loops over x [rows][stride], of which the first `c` columns count.
 template <class T>
 struct ColumnKernels {
-  // Reductions over rows, c <= kMaxColumns: 64 rows in T at a time, their results in double.
+  using V = Compute<T>;
+
+  // Reductions over rows, c <= kMaxColumns: 64 rows in V at a time, their results in double.
   void (*sum)(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum);
   /// Mean and sum of squared deviations from it.
   void (*moments)(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2);
   /// Sums of grad_y and of grad_y * (x - mean).
   void (*grad_sums)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                    const T* mean, double* sum, double* product);
+                    const V* mean, double* sum, double* product);
 
   /// y = (x - mean) * scale + bias.
-  void (*normalize)(int64_t rows, int64_t c, int64_t stride, const T* x, const T* mean,
-                    const T* scale, const T* bias, T* y);
+  void (*normalize)(int64_t rows, int64_t c, int64_t stride, const T* x, const V* mean,
+                    const V* scale, const V* bias, T* y);
   /// grad_x = (grad_y - shift - (x - mean) * slope) * scale.
   void (*normalize_grad)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                         const T* mean, const T* shift, const T* slope, const T* scale, T* grad_x);
+                         const V* mean, const V* shift, const V* slope, const V* scale, T* grad_x);
   /// grad_x = grad_y * scale.
-  void (*scale)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* scale,
+  void (*scale)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const V* scale,
                 T* grad_x);
 
   /// One row of local response normalisation: see LocalResponseNormArgs. `ratio` is alpha / size.
-  void (*response_norm)(int64_t c, int64_t size, T ratio, T beta, T k, const T* x, T* y, T* scale);
-  void (*response_norm_grad)(int64_t c, int64_t size, T ratio, T beta, const T* grad_y, const T* x,
-                             const T* scale, T* grad_x);
+  void (*response_norm)(int64_t c, int64_t size, V ratio, V beta, V k, const T* x, T* y, V* scale);
+  void (*response_norm_grad)(int64_t c, int64_t size, V ratio, V beta, const T* grad_y, const T* x,
+                             const V* scale, T* grad_x);
 };
 
 /// The windows of one output row of a pooling, over one image [h][w][pixel].
@@ -108,14 +116,36 @@ struct PoolRow {
   bool disjoint;  // no pixel lies in two windows
 };
 
+/// The windows along one axis of a pooling.
+struct PoolAxis {
+  int64_t in, out, kernel, stride, pad, dilation;
+  bool count_include_pad, adaptive;
+};
+/// The windows over one image [rows.in][columns.in][c].
+struct PoolGrid {
+  PoolAxis rows, columns;
+  int64_t c;
+};
+
 template <class T>
 struct PoolKernels {
   void (*max)(const PoolRow& row, const T* x, T* y);
   void (*max_index)(const PoolRow& row, const T* x, T* y, int32_t* argmax);
   void (*average)(const PoolRow& row, const T* x, T* y);
-  // These two add to grad_x.
-  void (*max_backward)(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x);
-  void (*average_backward)(const PoolRow& row, const T* grad_y, T* grad_x);
+  // These two add to grad_x. Null for bfloat16, which would round at every addition.
+  void (*max_backward)(const PoolRow& row, const T* grad_y, const int32_t* argmax,
+                       T* grad_x) = nullptr;
+  void (*average_backward)(const PoolRow& row, const T* grad_y, T* grad_x) = nullptr;
+  // For bfloat16 alone: input row `row` of one image's gradient, each element rounded once.
+  void (*max_gather)(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
+                     T* grad_x) = nullptr;
+  void (*average_gather)(const PoolGrid& grid, int64_t row, const T* grad_y, T* grad_x) = nullptr;
+};
+
+/// Between float and bfloat16.
+struct ConvertKernels {
+  void (*widen)(int64_t n, const BFloat16* x, float* y);
+  void (*narrow)(int64_t n, const float* x, BFloat16* y);
 };
 
 template <class T>
@@ -125,14 +155,18 @@ struct RowKernels {
   const PoolKernels<T>& pool;
 };
 
-#define STRIATE_DECLARE_ROWS(isa)                     \
-  namespace isa {                                     \
-  extern const ElementKernels<float> element_float;   \
-  extern const ElementKernels<double> element_double; \
-  extern const ColumnKernels<float> column_float;     \
-  extern const ColumnKernels<double> column_double;   \
-  extern const PoolKernels<float> pool_float;         \
-  extern const PoolKernels<double> pool_double;       \
+#define STRIATE_DECLARE_ROWS(isa)                         \
+  namespace isa {                                         \
+  extern const ElementKernels<float> element_float;       \
+  extern const ElementKernels<double> element_double;     \
+  extern const ElementKernels<BFloat16> element_bfloat16; \
+  extern const ColumnKernels<float> column_float;         \
+  extern const ColumnKernels<double> column_double;       \
+  extern const ColumnKernels<BFloat16> column_bfloat16;   \
+  extern const PoolKernels<float> pool_float;             \
+  extern const PoolKernels<double> pool_double;           \
+  extern const PoolKernels<BFloat16> pool_bfloat16;       \
+  extern const ConvertKernels convert;                    \
   }
 STRIATE_DECLARE_ROWS(baseline)
 STRIATE_DECLARE_ROWS(avx2)

@@ -5,7 +5,7 @@
 namespace striate::cpu {
 namespace {
 
-constexpr int64_t kBlockRows = 64;  // rows that are summed in T before their sums go to double
+constexpr int64_t kBlockRows = 64;  // rows that are summed in V before their sums go to double
 
 /// Short rows are read several at a time as one wider row, so that loops fill their vectors.
 struct Merge {
@@ -23,8 +23,8 @@ struct Merge {
 };
 
 /// Adds `rows` rows of f(row, column) to acc, four rows at a time.
-template <class T, class Term>
-inline void add_rows(int64_t rows, int64_t width, T* acc, Term term) {
+template <class V, class Term>
+inline void add_rows(int64_t rows, int64_t width, V* acc, Term term) {
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
 #pragma GCC ivdep
@@ -38,18 +38,19 @@ inline void add_rows(int64_t rows, int64_t width, T* acc, Term term) {
   }
 }
 
-template <class T>
+template <class T, class V = Compute<T>>
 void column_sum(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum) {
   const Merge merge(rows, c, stride);
   double total[kMaxColumns] = {};
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const T* block = x + begin * merge.step;
-    T acc[kMaxColumns] = {};
-    add_rows(smaller(kBlockRows, merge.rows - begin), merge.width, acc,
-             [=, step = merge.step](int64_t r, int64_t j) { return block[r * step + j]; });
+    V acc[kMaxColumns] = {};
+    add_rows(
+        smaller(kBlockRows, merge.rows - begin), merge.width, acc,
+        [=, step = merge.step](int64_t r, int64_t j) { return value_of(block[r * step + j]); });
     for (int64_t j = 0; j < merge.width; ++j) total[j] += acc[j];
   }
-  for (int64_t j = 0; j < merge.rest; ++j) total[j] += x[merge.rows * merge.step + j];
+  for (int64_t j = 0; j < merge.rest; ++j) total[j] += value_of(x[merge.rows * merge.step + j]);
   for (int64_t j = 0; j < c; ++j) sum[j] = total[j];
   for (int64_t j = c; j < merge.width; ++j) sum[j % c] += total[j];
 }
@@ -64,20 +65,20 @@ inline void join(double count_a, double& mean_a, double& m2_a, double count_b, d
 
 /// Within a block, values are taken relative to the block's first row: the deviations' sum then
 /// cancels by at most a factor of the block's length, whatever the data.
-template <class T>
+template <class T, class V = Compute<T>>
 void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2) {
   const Merge merge(rows, c, stride);
   double means[kMaxColumns] = {}, squares[kMaxColumns] = {};
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
     const T* block = x + begin * step;
-    T first[kMaxColumns], acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
-    for (int64_t j = 0; j < merge.width; ++j) first[j] = block[j];
+    V first[kMaxColumns], acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
+    for (int64_t j = 0; j < merge.width; ++j) first[j] = value_of(block[j]);
     for (int64_t r = 0; r < count; ++r) {
       const T* row = block + r * step;
 #pragma GCC ivdep
       for (int64_t j = 0; j < merge.width; ++j) {
-        const T d = row[j] - first[j];
+        const V d = value_of(row[j]) - first[j];
         acc[j] += d;
         acc2[j] += d * d;
       }
@@ -91,7 +92,7 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
   }
   const double whole = static_cast<double>(merge.rows);
   for (int64_t j = 0; j < merge.rest; ++j) {
-    join(whole, means[j], squares[j], 1, x[merge.rows * merge.step + j], 0);
+    join(whole, means[j], squares[j], 1, value_of(x[merge.rows * merge.step + j]), 0);
   }
   const auto count_of = [&](int64_t j) { return whole + (j < merge.rest); };
   for (int64_t j = 0; j < c; ++j) {
@@ -105,22 +106,23 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
   }
 }
 
-template <class T>
+template <class T, class V = Compute<T>>
 void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                      const T* mean, double* sum, double* product) {
+                      const V* mean, double* sum, double* product) {
   const Merge merge(rows, c, stride);
   double sums[kMaxColumns] = {}, products[kMaxColumns] = {};
-  T means[kMaxColumns];
+  V means[kMaxColumns];
   for (int64_t j = 0; j < merge.width; ++j) means[j] = mean[j % c];
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
-    T acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
+    V acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
     for (int64_t r = begin; r < begin + count; ++r) {
       const T *g = grad_y + r * step, *v = x + r * step;
 #pragma GCC ivdep
       for (int64_t j = 0; j < merge.width; ++j) {
-        acc[j] += g[j];
-        acc2[j] += g[j] * (v[j] - means[j]);
+        const V grad = value_of(g[j]);
+        acc[j] += grad;
+        acc2[j] += grad * (value_of(v[j]) - means[j]);
       }
     }
     for (int64_t j = 0; j < merge.width; ++j) {
@@ -130,8 +132,9 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
   }
   for (int64_t j = 0; j < merge.rest; ++j) {
     const int64_t i = merge.rows * merge.step + j;
-    sums[j] += grad_y[i];
-    products[j] += grad_y[i] * (x[i] - means[j]);
+    const V grad = value_of(grad_y[i]);
+    sums[j] += grad;
+    products[j] += grad * (value_of(x[i]) - means[j]);
   }
   for (int64_t j = 0; j < c; ++j) {
     sum[j] = sums[j];
@@ -143,56 +146,62 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
   }
 }
 
-template <class T>
-void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const T* mean, const T* scale,
-               const T* bias, T* y) {
+template <class T, class V = Compute<T>>
+void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const V* mean, const V* scale,
+               const V* bias, T* y) {
   for (int64_t r = 0; r < rows; ++r, x += stride, y += stride) {
 #pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) y[j] = (x[j] - mean[j]) * scale[j] + bias[j];
-  }
-}
-
-template <class T>
-void normalize_grad(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                    const T* mean, const T* shift, const T* slope, const T* scale, T* grad_x) {
-  for (int64_t r = 0; r < rows; ++r, grad_y += stride, x += stride, grad_x += stride) {
-#pragma GCC ivdep
     for (int64_t j = 0; j < c; ++j) {
-      grad_x[j] = (grad_y[j] - shift[j] - (x[j] - mean[j]) * slope[j]) * scale[j];
+      y[j] = rounded<T>((value_of(x[j]) - mean[j]) * scale[j] + bias[j]);
     }
   }
 }
 
-template <class T>
-void scale_rows(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* scale,
+template <class T, class V = Compute<T>>
+void normalize_grad(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
+                    const V* mean, const V* shift, const V* slope, const V* scale, T* grad_x) {
+  for (int64_t r = 0; r < rows; ++r, grad_y += stride, x += stride, grad_x += stride) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < c; ++j) {
+      const V grad = value_of(grad_y[j]) - shift[j] - (value_of(x[j]) - mean[j]) * slope[j];
+      grad_x[j] = rounded<T>(grad * scale[j]);
+    }
+  }
+}
+
+template <class T, class V = Compute<T>>
+void scale_rows(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const V* scale,
                 T* grad_x) {
   for (int64_t r = 0; r < rows; ++r, grad_y += stride, grad_x += stride) {
 #pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) grad_x[j] = grad_y[j] * scale[j];
+    for (int64_t j = 0; j < c; ++j) grad_x[j] = rounded<T>(value_of(grad_y[j]) * scale[j]);
   }
 }
 
 /// y = x * s^-beta; 3/4, the value of the paper, by roots.
-template <class T>
-inline void divide_by_power(int64_t n, T beta, const T* x, const T* s, T* y) {
-  if (beta == T(0.75)) {
+template <class T, class Y, class V = Compute<T>>
+inline void divide_by_power(int64_t n, V beta, const T* x, const V* s, Y* y) {
+  if (beta == V(0.75)) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
-      const T root = square_root(s[i]);
-      y[i] = x[i] / (root * square_root(root));
+      const V root = square_root(s[i]);
+      y[i] = rounded<Y>(value_of(x[i]) / (root * square_root(root)));
     }
   } else {
-    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * power(s[i], -beta);
+    for (int64_t i = 0; i < n; ++i) y[i] = rounded<Y>(value_of(x[i]) * power(s[i], -beta));
   }
 }
 
-template <class T>
-void response_norm(int64_t c, int64_t size, T ratio, T beta, T k, const T* x, T* y, T* scale) {
+template <class T, class V = Compute<T>>
+void response_norm(int64_t c, int64_t size, V ratio, V beta, V k, const T* x, T* y, V* scale) {
   for (int64_t i = 0; i < c; ++i) scale[i] = 0;
   for (int64_t d = larger(-(size / 2), -c); d <= smaller((size - 1) / 2, c); ++d) {
     const int64_t begin = larger(0, -d), end = smaller(c, c - d);
 #pragma GCC ivdep
-    for (int64_t i = begin; i < end; ++i) scale[i] += x[i + d] * x[i + d];
+    for (int64_t i = begin; i < end; ++i) {
+      const V value = value_of(x[i + d]);
+      scale[i] += value * value;
+    }
   }
 #pragma GCC ivdep
   for (int64_t i = 0; i < c; ++i) scale[i] = k + ratio * scale[i];
@@ -201,30 +210,32 @@ void response_norm(int64_t c, int64_t size, T ratio, T beta, T k, const T* x, T*
 
 /// grad_x[i] = grad_y[i] s[i]^-beta - 2 ratio beta x[i] * sum of t[j] over the channels j whose
 /// window holds i, t[j] = grad_y[j] x[j] s[j]^(-beta-1); blocks of t at a time.
-template <class T>
-void response_norm_grad(int64_t c, int64_t size, T ratio, T beta, const T* grad_y, const T* x,
-                        const T* scale, T* grad_x) {
+template <class T, class V = Compute<T>>
+void response_norm_grad(int64_t c, int64_t size, V ratio, V beta, const T* grad_y, const T* x,
+                        const V* scale, T* grad_x) {
   constexpr int64_t kBlock = 512;
   const int64_t before = smaller((size - 1) / 2, c), after = smaller(size / 2, c);
   for (int64_t begin = 0; begin < c; begin += kBlock) {
     const int64_t end = smaller(begin + kBlock, c);
-    T sum[kBlock] = {}, terms[kBlock];
+    V sum[kBlock] = {}, terms[kBlock];
     const int64_t last = smaller(end + after, c);
     for (int64_t from = larger(begin - before, 0); from < last; from += kBlock) {
       const int64_t to = smaller(from + kBlock, last);
       divide_by_power(to - from, beta, x + from, scale + from, terms);
 #pragma GCC ivdep
-      for (int64_t j = from; j < to; ++j) terms[j - from] *= grad_y[j] / scale[j];
+      for (int64_t j = from; j < to; ++j) terms[j - from] *= value_of(grad_y[j]) / scale[j];
       for (int64_t d = -before; d <= after; ++d) {
         const int64_t low = larger(begin, from - d), high = smaller(end, to - d);
 #pragma GCC ivdep
         for (int64_t i = low; i < high; ++i) sum[i - begin] += terms[i + d - from];
       }
     }
-    divide_by_power(end - begin, beta, grad_y + begin, scale + begin, grad_x + begin);
-    const T factor = 2 * ratio * beta;
+    divide_by_power(end - begin, beta, grad_y + begin, scale + begin, terms);
+    const V factor = 2 * ratio * beta;
 #pragma GCC ivdep
-    for (int64_t i = begin; i < end; ++i) grad_x[i] -= factor * x[i] * sum[i - begin];
+    for (int64_t i = begin; i < end; ++i) {
+      grad_x[i] = rounded<T>(terms[i - begin] - factor * value_of(x[i]) * sum[i - begin]);
+    }
   }
 }
 
@@ -247,6 +258,7 @@ constexpr ColumnKernels<T> column_kernels() {
 namespace STRIATE_ISA {
 constexpr ColumnKernels<float> column_float = column_kernels<float>();
 constexpr ColumnKernels<double> column_double = column_kernels<double>();
+constexpr ColumnKernels<BFloat16> column_bfloat16 = column_kernels<BFloat16>();
 }  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

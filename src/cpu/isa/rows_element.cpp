@@ -9,24 +9,24 @@ namespace {
 template <class T, class Function>
 inline void map(int64_t n, const T* x, T* y, Function function) {
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) y[i] = function(x[i]);
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded<T>(function(value_of(x[i])));
 }
 
 template <class T, class Function>
 inline void map(int64_t n, const T* a, const T* b, T* y, Function function) {
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) y[i] = function(a[i], b[i]);
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded<T>(function(value_of(a[i]), value_of(b[i])));
 }
 
 /// The three forms of a binary operator, given as a type whose call is that operator.
-template <class T, class Operator>
+template <class T, class Operator, class V = Compute<T>>
 constexpr typename ElementKernels<T>::Binary binary() {
   return {
       .vectors = [](int64_t n, const T* a, const T* b, T* y) { map(n, a, b, y, Operator()); },
-      .scalar_first = [](int64_t n, T a, const T* b,
-                         T* y) { map(n, b, y, [a](T v) { return Operator()(a, v); }); },
-      .scalar_second = [](int64_t n, const T* a, T b,
-                          T* y) { map(n, a, y, [b](T v) { return Operator()(v, b); }); },
+      .scalar_first = [](int64_t n, V a, const T* b,
+                         T* y) { map(n, b, y, [a](V v) { return Operator()(a, v); }); },
+      .scalar_second = [](int64_t n, const T* a, V b,
+                          T* y) { map(n, a, y, [b](V v) { return Operator()(v, b); }); },
   };
 }
 
@@ -55,9 +55,9 @@ struct Divide {
   }
 };
 
-template <class T>
-void axpby(int64_t n, T alpha, const T* x, T beta, T* y) {
-  map(n, x, y, y, [=](T u, T v) { return alpha * u + beta * v; });
+template <class T, class V = Compute<T>>
+void axpby(int64_t n, V alpha, const T* x, V beta, T* y) {
+  map(n, x, y, y, [=](V u, V v) { return alpha * u + beta * v; });
 }
 
 template <class T>
@@ -69,25 +69,25 @@ void shifted_exp(int64_t n, const T* x, T shift, T* y) {
 constexpr int kPartials = 32;
 constexpr int64_t kSumBlock = 2048;
 
-template <class T>
+template <class T, class V = Compute<T>>
 double sum(int64_t n, const T* x) {
-  constexpr int kWidth = kLanes<T>, kVectors = kPartials / kWidth;
+  constexpr int kWidth = kLanes<V>, kVectors = kPartials / kWidth;
   double total = 0;
   const int64_t whole = n - n % kPartials;
   for (int64_t begin = 0; begin < whole; begin += kSumBlock) {
     const int64_t end = smaller(begin + kSumBlock, whole);
-    Vector<T, kWidth> partial[kVectors] = {};
+    Vector<V, kWidth> partial[kVectors] = {};
     for (int64_t i = begin; i < end; i += kPartials) {
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) partial[v] += load<kWidth>(x + i + v * kWidth);
     }
-    T lanes[kPartials];
+    V lanes[kPartials];
     for (int v = 0; v < kVectors; ++v) store<kWidth>(lanes + v * kWidth, partial[v]);
     double block = 0;
     for (int i = 0; i < kPartials; ++i) block += lanes[i];
     total += block;
   }
-  for (int64_t i = whole; i < n; ++i) total += x[i];
+  for (int64_t i = whole; i < n; ++i) total += value_of(x[i]);
   return total;
 }
 
@@ -178,59 +178,62 @@ void grid_sum(const RowGrid<T>& grid, int64_t n, T* y) {
   }
 }
 
-template <class T>
+template <class T, class V = Compute<T>>
 constexpr ElementKernels<T> element_kernels() {
-  return {
-      .neg = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return -v; }); },
-      .exp = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return exponential(v); }); },
-      .log = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return logarithm(v); }); },
-      .sqrt = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return square_root(v); }); },
+  ElementKernels<T> kernels{
+      .neg = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return -v; }); },
+      .exp = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return exponential(v); }); },
+      .log = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return logarithm(v); }); },
+      .sqrt = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return square_root(v); }); },
       .abs =
           [](int64_t n, const T* x, T* y) {
-            map(n, x, y, [](T v) { return v < 0 ? -v : v + 0; });  // + 0: |-0| is 0
+            map(n, x, y, [](V v) { return v < 0 ? -v : v + 0; });  // + 0: |-0| is 0
           },
-      .relu = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return v <= 0 ? 0 : v; }); },
-      .sigmoid = [](int64_t n, const T* x, T* y) { map(n, x, y, [](T v) { return logistic(v); }); },
+      .relu = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return v <= 0 ? 0 : v; }); },
+      .sigmoid = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return logistic(v); }); },
       .tanh = [](int64_t n, const T* x,
-                 T* y) { map(n, x, y, [](T v) { return hyperbolic_tangent(v); }); },
+                 T* y) { map(n, x, y, [](V v) { return hyperbolic_tangent(v); }); },
       .exp_backward = [](int64_t n, const T* grad_y, const T* y,
-                         T* grad_x) { map(n, grad_y, y, grad_x, [](T g, T v) { return g * v; }); },
+                         T* grad_x) { map(n, grad_y, y, grad_x, [](V g, V v) { return g * v; }); },
       .log_backward = [](int64_t n, const T* grad_y, const T* x,
-                         T* grad_x) { map(n, grad_y, x, grad_x, [](T g, T v) { return g / v; }); },
+                         T* grad_x) { map(n, grad_y, x, grad_x, [](V g, V v) { return g / v; }); },
       .sqrt_backward =
           [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](T g, T v) { return g / (2 * v); });
+            map(n, grad_y, y, grad_x, [](V g, V v) { return g / (2 * v); });
           },
       .abs_backward =
           [](int64_t n, const T* grad_y, const T* x, T* grad_x) {
-            map(n, grad_y, x, grad_x, [](T g, T v) { return v > 0 ? g : v < 0 ? -g : v * g; });
+            map(n, grad_y, x, grad_x, [](V g, V v) { return v > 0 ? g : v < 0 ? -g : v * g; });
           },
       .relu_backward =
           [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](T g, T v) { return v <= 0 ? 0 : g; });
+            map(n, grad_y, y, grad_x, [](V g, V v) { return v <= 0 ? 0 : g; });
           },
       .sigmoid_backward =
           [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](T g, T v) { return g * v * (1 - v); });
+            map(n, grad_y, y, grad_x, [](V g, V v) { return g * v * (1 - v); });
           },
       .tanh_backward =
           [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](T g, T v) { return g * (1 - v * v); });
+            map(n, grad_y, y, grad_x, [](V g, V v) { return g * (1 - v * v); });
           },
       .add = binary<T, Add>(),
       .sub = binary<T, Subtract>(),
       .mul = binary<T, Multiply>(),
       .div = binary<T, Divide>(),
       .axpby = axpby<T>,
-      .shifted_exp = shifted_exp<T>,
       .accumulate = [](int64_t n, const T* x,
-                       T* y) { map(n, x, y, y, [](T u, T v) { return v + u; }); },
-      .grid_sum = grid_sum<T>,
+                       T* y) { map(n, x, y, y, [](V u, V v) { return v + u; }); },
       .sum = sum<T>,
-      .max = max<T>,
-      .sgd = sgd<T>,
-      .adam = adam<T>,
   };
+  if constexpr (sizeof(T) == sizeof(V)) {
+    kernels.shifted_exp = shifted_exp<T>;
+    kernels.grid_sum = grid_sum<T>;
+    kernels.max = max<T>;
+    kernels.sgd = sgd<T>;
+    kernels.adam = adam<T>;
+  }
+  return kernels;
 }
 
 }  // namespace
@@ -238,6 +241,7 @@ constexpr ElementKernels<T> element_kernels() {
 namespace STRIATE_ISA {
 constexpr ElementKernels<float> element_float = element_kernels<float>();
 constexpr ElementKernels<double> element_double = element_kernels<double>();
+constexpr ElementKernels<BFloat16> element_bfloat16 = element_kernels<BFloat16>();
 }  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

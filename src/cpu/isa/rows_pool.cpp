@@ -43,7 +43,7 @@ inline Window window_at(const PoolRow& row, int64_t i) {
 
 /// The next narrower vector, down to 16 bytes and then to one element.
 template <class T, int L>
-constexpr int kNarrower = sizeof(T) * L > 16 ? L / 2 : 1;
+constexpr int kNarrower = sizeof(Compute<T>) * L > 16 ? L / 2 : 1;
 
 /// Calls body.template operator()<lanes>(channel) on blocks that cover [0, c) without overlap.
 template <class T, int L, class Body>
@@ -73,19 +73,20 @@ inline Vector<T, L> broadcast(T value) {
 /// kSide: the window's rows and columns where both are known (2 x 2 unrolls, 30 % faster), else 0.
 template <bool kIndex, int kSide, int L, class T>
 inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
-  using Index = Vector<Integer<T>, L>;
+  using V = Compute<T>;
+  using Index = Vector<Integer<V>, L>;
   const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
   const bool empty = rows == 0 || columns == 0;
-  Vector<T, L> best =
-      empty ? broadcast<L>(static_cast<T>(-__builtin_inf())) : load<L>(x + window.first);
-  Index at = broadcast<L>(static_cast<Integer<T>>(empty ? -1 : window.position));
+  Vector<V, L> best =
+      empty ? broadcast<L>(static_cast<V>(-__builtin_inf())) : load<L>(x + window.first);
+  Index at = broadcast<L>(static_cast<Integer<V>>(empty ? -1 : window.position));
 #pragma GCC unroll 2
   for (int64_t r = 0; r < rows; ++r) {
     const T* p = x + window.first + r * window.row_step;
-    Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
+    Integer<V> position = window.position + static_cast<int32_t>(r) * window.row_position;
 #pragma GCC unroll 2
     for (int64_t k = 0; k < columns; ++k) {
-      const Vector<T, L> v = load<L>(p);
+      const Vector<V, L> v = load<L>(p);
       const auto stays = (v <= best) | (best != best);  // the first maximum, the first NaN
       best = stays ? best : v;
       if constexpr (kIndex) at = stays ? at : broadcast<L>(position);
@@ -170,20 +171,20 @@ void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T*
 }
 
 template <class T>
-inline T divisor(const PoolRow& row, const Window& window) {
-  return static_cast<T>(larger(row.h_extent * window.extent, 1));
+inline Compute<T> divisor(const PoolRow& row, const Window& window) {
+  return static_cast<Compute<T>>(larger(row.h_extent * window.extent, 1));
 }
 
-template <class T>
+template <class T, class V = Compute<T>>
 void average(const PoolRow& row, const T* x, T* y) {
   for (int64_t i = 0; i < row.ow; ++i) {
     const Window window = window_at(row, i);
-    const T count = divisor<T>(row, window);
+    const V count = divisor<T>(row, window);
     for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
-      Vector<T, L> total = {};
+      Vector<V, L> total = {};
       for (int64_t r = 0; r < window.rows; ++r) {
         const T* p = x + window.first + r * window.row_step + channel;
-        Vector<T, L> sum = {};
+        Vector<V, L> sum = {};
         for (int64_t k = 0; k < window.columns; ++k, p += window.column_step) sum += load<L>(p);
         total += sum;
       }
@@ -209,15 +210,75 @@ void average_backward(const PoolRow& row, const T* grad_y, T* grad_x) {
   }
 }
 
+/// The windows [first, last) along an axis that may hold input coordinate i.
+struct Holders {
+  int64_t first, last;
+};
+inline Holders holders(const PoolAxis& axis, int64_t i) {
+  if (axis.adaptive) return {i * axis.out / axis.in, ((i + 1) * axis.out + axis.in - 1) / axis.in};
+  const int64_t position = i + axis.pad, reach = position - (axis.kernel - 1) * axis.dilation;
+  return {reach > 0 ? (reach + axis.stride - 1) / axis.stride : 0,
+          smaller(position / axis.stride + 1, axis.out)};
+}
+/// What window o of an axis counts for the divisor of an average.
+inline int64_t counted(const PoolAxis& axis, int64_t o) {
+  if (axis.adaptive) return ((o + 1) * axis.in + axis.out - 1) / axis.out - o * axis.in / axis.out;
+  const int64_t start = o * axis.stride - axis.pad, stop = start + axis.kernel;
+  if (axis.count_include_pad) return smaller(stop, axis.in + axis.pad) - start;
+  return larger(smaller(stop, axis.in) - larger(start, 0), 1);
+}
+
+/// One input row: each pixel adds up its shares of the gradients of the windows that hold it.
+template <class T, class Share>
+inline void gather(const PoolGrid& grid, int64_t row, T* grad_x, Share share) {
+  const int64_t c = grid.c;
+  const Holders rows = holders(grid.rows, row);
+  for (int64_t i = 0; i < grid.columns.in; ++i) {
+    const Holders columns = holders(grid.columns, i);
+    for_each_covering_block<T, kLanes<T>>(c, [&]<int L>(int64_t channel) {
+      Vector<Compute<T>, L> total = {};
+      for (int64_t oh = rows.first; oh < rows.last; ++oh)
+        for (int64_t ow = columns.first; ow < columns.last; ++ow)
+          total +=
+              share.template operator()<L>(i, oh, ow, (oh * grid.columns.out + ow) * c + channel);
+      store<L>(grad_x + i * c + channel, total);
+    });
+  }
+}
+
+template <class T>
+void max_gather(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
+                T* grad_x) {
+  const auto first = static_cast<int32_t>(row * grid.columns.in);
+  gather(grid, row, grad_x, [=]<int L>(int64_t i, int64_t, int64_t, int64_t at) {
+    const Vector<int32_t, L> position = broadcast<L>(first + static_cast<int32_t>(i));
+    return load<L>(argmax + at) == position ? load<L>(grad_y + at) : Vector<Compute<T>, L>{};
+  });
+}
+
+template <class T>
+void average_gather(const PoolGrid& grid, int64_t row, const T* grad_y, T* grad_x) {
+  gather(grid, row, grad_x, [&]<int L>(int64_t, int64_t oh, int64_t ow, int64_t at) {
+    const int64_t count = larger(counted(grid.rows, oh) * counted(grid.columns, ow), 1);
+    return load<L>(grad_y + at) / static_cast<Compute<T>>(count);
+  });
+}
+
 template <class T>
 constexpr PoolKernels<T> pool_kernels() {
-  return {
+  PoolKernels<T> kernels{
       .max = [](const PoolRow& row, const T* x, T* y) { max_row<false, T>(row, x, y, nullptr); },
       .max_index = max_row<true, T>,
       .average = average<T>,
-      .max_backward = max_backward<T>,
-      .average_backward = average_backward<T>,
   };
+  if constexpr (sizeof(T) == sizeof(BFloat16)) {
+    kernels.max_gather = max_gather<T>;
+    kernels.average_gather = average_gather<T>;
+  } else {
+    kernels.max_backward = max_backward<T>;
+    kernels.average_backward = average_backward<T>;
+  }
+  return kernels;
 }
 
 }  // namespace
@@ -225,6 +286,7 @@ constexpr PoolKernels<T> pool_kernels() {
 namespace STRIATE_ISA {
 constexpr PoolKernels<float> pool_float = pool_kernels<float>();
 constexpr PoolKernels<double> pool_double = pool_kernels<double>();
+constexpr PoolKernels<BFloat16> pool_bfloat16 = pool_kernels<BFloat16>();
 }  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

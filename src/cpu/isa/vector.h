@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cpu/isa/bfloat16.h"
+
 namespace striate::cpu {
 namespace {
 
@@ -21,7 +23,7 @@ using Vector = typename VectorOf<T, L>::type;
 
 /// Lanes of a register; the compiler's largest useful alignment is its width.
 template <class T>
-constexpr int kLanes = __BIGGEST_ALIGNMENT__ / static_cast<int>(sizeof(T));
+constexpr int kLanes = __BIGGEST_ALIGNMENT__ / static_cast<int>(sizeof(Compute<T>));
 
 /// The integer as wide as T, which comparisons yield.
 template <class T>
@@ -35,13 +37,30 @@ struct IntegerOf<double> {
 template <class T>
 using Integer = typename IntegerOf<T>::type;
 
+/// Vectors of bfloat16 are vectors of float once they are in registers.
 template <int L, class T>
-inline Vector<T, L> load(const T* p) {
-  return *reinterpret_cast<const Vector<T, L>*>(p);
+inline Vector<Compute<T>, L> load(const T* p) {
+  if constexpr (L == 1) {
+    return value_of(*p);
+  } else if constexpr (sizeof(T) == sizeof(BFloat16)) {
+    const Vector<uint16_t, L> bits = *reinterpret_cast<const Vector<uint16_t, L>*>(p);
+    return (Vector<float, L>)(__builtin_convertvector(bits, Vector<uint32_t, L>) << 16);
+  } else {
+    return *reinterpret_cast<const Vector<T, L>*>(p);
+  }
 }
 template <int L, class T>
-inline void store(T* p, Vector<T, L> v) {
-  *reinterpret_cast<Vector<T, L>*>(p) = v;
+inline void store(T* p, Vector<Compute<T>, L> v) {
+  if constexpr (L == 1) {
+    *p = rounded<T>(v);
+  } else if constexpr (sizeof(T) == sizeof(BFloat16)) {
+    const Vector<uint32_t, L> word = (Vector<uint32_t, L>)v;
+    const Vector<uint32_t, L> nearest = (word + 0x7FFF + (word >> 16 & 1)) >> 16;
+    const Vector<uint32_t, L> bits = v != v ? (word >> 16 | 0x40) : nearest;
+    *reinterpret_cast<Vector<uint16_t, L>*>(p) = __builtin_convertvector(bits, Vector<uint16_t, L>);
+  } else {
+    *reinterpret_cast<Vector<T, L>*>(p) = v;
+  }
 }
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,23 +22,25 @@ def build(
     with np.load(job["weights"]) as stored:
         model.load_state_dict({name: st.tensor(stored[name]) for name in stored.files})
     images, labels = st.tensor(x), st.tensor(y)
+    autocast = functools.partial(st.autocast, "bfloat16", enabled=job["dtype"] == "bfloat16")
 
     if job["mode"] == "infer":
         fused = model.eval().fuse()
 
         def infer() -> st.Tensor:
-            with st.no_grad():
+            with st.no_grad(), autocast():
                 scores: st.Tensor = fused(images)
                 return scores
 
-        return infer, lambda scores: scores.numpy()[:8].ravel().tolist(), ()
+        return infer, lambda scores: scores.float().numpy()[:8].ravel().tolist(), ()
 
     loss_of = F.nll_loss if job["log_probabilities"] else F.cross_entropy
     optimizer = optim.SGD(model.parameters(), lr=job["lr"], momentum=job["momentum"])
 
     def train() -> st.Tensor:
         optimizer.zero_grad()
-        loss = loss_of(model(images), labels)
+        with autocast():
+            loss = loss_of(model(images), labels)
         loss.backward()
         optimizer.step()
         return loss

@@ -1,0 +1,135 @@
+// bfloat16 convolution by way of float32: operands are widened into the workspace, direct
+// convolution runs on them, and its result is narrowed. For processors without products of
+// bfloat16, and for groups that such products do not fit. Winograd's errors would show in the
+// rounding of exact sums, so it is not used.
+#include "cpu/conv2d_bfloat16.h"
+
+#include "cpu/conv2d_direct.h"
+#include "cpu/conv2d_pairs.h"
+#include "cpu/conv2d_pass.h"
+
+namespace striate::cpu {
+namespace {
+
+/// Floats to set aside for n: whole cache lines, and what tiles may read past the last one.
+int64_t room(int64_t n) { return (n + 15) / 16 * 16 + kMaxTileWidth; }
+
+int64_t x_size(const Conv2dGeometry& g) { return g.n * g.h * g.w * g.c; }
+int64_t y_size(const Conv2dGeometry& g) { return g.n * g.oh * g.ow * g.o; }
+int64_t weight_size(const Conv2dGeometry& g) { return g.o * g.kh * g.kw * (g.c / g.groups); }
+
+void widen(int64_t n, const void* x, float* y) {
+  const auto* source = static_cast<const BFloat16*>(x);
+  parallel_for(n, kElementGrain, [=](int64_t begin, int64_t end) {
+    isa().convert.widen(end - begin, source + begin, y + begin);
+  });
+}
+void narrow(int64_t n, const float* x, void* y) {
+  auto* target = static_cast<BFloat16*>(y);
+  parallel_for(n, kElementGrain, [=](int64_t begin, int64_t end) {
+    isa().convert.narrow(end - begin, x + begin, target + begin);
+  });
+}
+
+/// y += residual, then relu: in place, with a buffer for the widened residual.
+void add_residual(const Conv2dArgs& args, float* y) {
+  constexpr int64_t kBlock = 1024;
+  const ElementKernels<float>& rows = isa().rows_float.element;
+  const auto* residual = static_cast<const BFloat16*>(args.residual);
+  parallel_for(y_size(args.g), kElementGrain, [&](int64_t begin, int64_t end) {
+    float term[kBlock];
+    for (int64_t i = begin; i < end; i += kBlock) {
+      const int64_t n = std::min(kBlock, end - i);
+      isa().convert.widen(n, residual + i, term);
+      rows.accumulate(n, term, y + i);
+      if (args.relu) rows.relu(n, y + i, y + i);
+    }
+  });
+}
+
+Conv2dPlan widened_plan(const Conv2dGeometry& g, ConvPass pass) {
+  const bool weight_grad = pass == ConvPass::kWeightGrad;
+  const Conv2dPlan inner = weight_grad ? weight_grad_plan<float>(g) : direct_plan<float>(g, pass);
+  const int64_t operands =
+      room(x_size(g)) + room(y_size(g)) + (weight_grad ? room(weight_size(g)) : 0);
+  const size_t weight = weight_grad ? 0 : weight_size(g) * sizeof(float);
+  return {kWidened, inner.packed + weight, inner.workspace + operands * sizeof(float), "widened"};
+}
+
+/// The widened weight lies behind what is packed from it.
+void widened_pack(const Conv2dPackArgs& args) {
+  const Conv2dGeometry& g = args.g;
+  const int64_t channels = g.c / g.groups;
+  const int64_t* strides = args.weight_strides;
+  Conv2dPackArgs inner = args;
+  inner.dtype = DType::kFloat32;
+  inner.plan = direct_plan<float>(g, args.pass);
+  float* weight = static_cast<float*>(args.packed) + inner.plan.packed / sizeof(float);
+  inner.weight = weight;
+  const auto* source = static_cast<const BFloat16*>(args.weight);
+  for (int64_t o = 0; o < g.o; ++o)
+    for (int64_t kh = 0; kh < g.kh; ++kh)
+      for (int64_t kw = 0; kw < g.kw; ++kw)
+        for (int64_t c = 0; c < channels; ++c)
+          *weight++ =
+              value_of(source[o * strides[0] + c * strides[1] + kh * strides[2] + kw * strides[3]]);
+  const int64_t dense[] = {g.kh * g.kw * channels, 1, g.kw * channels, channels};
+  std::copy_n(dense, 4, inner.weight_strides);
+  direct_pack<float>(inner);
+}
+
+}  // namespace
+
+Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) {
+  if (!pairs_apply(g, pass)) return widened_plan(g, pass);
+  return pass == ConvPass::kWeightGrad ? pairs_weight_grad_plan(g) : pairs_plan(g, pass);
+}
+
+void bfloat16_pack(const Conv2dPackArgs& args) {
+  args.plan.algorithm == kPairs ? pairs_pack(args) : widened_pack(args);
+}
+
+void bfloat16_conv2d(const Conv2dArgs& args) {
+  if (args.plan.algorithm == kPairs) return pairs_conv2d(args);
+  const Conv2dGeometry& g = args.g;
+  float* x = static_cast<float*>(args.workspace);
+  float* y = x + room(x_size(g));
+  widen(x_size(g), args.x, x);
+  const Epilogue<float> epilogue{static_cast<const float*>(args.bias), 0,
+                                 args.relu && !args.residual};
+  direct(g, ConvPass::kForward, x, static_cast<const float*>(args.packed), epilogue, y,
+         y + room(y_size(g)));
+  if (args.residual) add_residual(args, y);
+  narrow(y_size(g), y, args.y);
+}
+
+void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
+  if (args.plan.algorithm == kPairs) return pairs_input_grad(args);
+  const Conv2dGeometry& g = args.g;
+  float* grad_x = static_cast<float*>(args.workspace);
+  float* grad_y = grad_x + room(x_size(g));
+  widen(y_size(g), args.grad_y, grad_y);
+  direct(g, ConvPass::kInputGrad, grad_y, static_cast<const float*>(args.packed),
+         {static_cast<const float*>(args.bias)}, grad_x, grad_y + room(y_size(g)));
+  narrow(x_size(g), grad_x, args.grad_x);
+}
+
+void bfloat16_weight_grad(const Conv2dWeightGradArgs& args) {
+  if (args.plan.algorithm == kPairs) return pairs_weight_grad(args);
+  const Conv2dGeometry& g = args.g;
+  float* x = static_cast<float*>(args.workspace);
+  float* grad_y = x + room(x_size(g));
+  float* grad_weight = grad_y + room(y_size(g));
+  widen(x_size(g), args.x, x);
+  widen(y_size(g), args.grad_y, grad_y);
+  Conv2dWeightGradArgs inner = args;
+  inner.dtype = DType::kFloat32;
+  inner.x = x;
+  inner.grad_y = grad_y;
+  inner.grad_weight = grad_weight;
+  inner.workspace = grad_weight + room(weight_size(g));
+  direct_weight_grad<float>(inner);
+  narrow(weight_size(g), grad_weight, args.grad_weight);
+}
+
+}  // namespace striate::cpu

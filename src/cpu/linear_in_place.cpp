@@ -1,0 +1,170 @@
+// A linear layer on a few rows multiplies each weight so rarely that reading the weight bounds it,
+// and packing it, which a training step does anew, costs several times as much. So the weight
+// [o][i] is read in place, once. Forward, its rows are the tile's rows and the inputs, transposed,
+// its columns: y' = W x'. In the input gradient its rows are the terms of a sum of outer products.
+#include "cpu/linear_in_place.h"
+
+#include <algorithm>
+
+#include "cpu/conv2d_pass.h"
+#include "cpu/outer_product.h"
+
+namespace striate::cpu {
+namespace {
+
+constexpr int64_t kMostRows = 32;         // of x; with more, packing is cheap beside the product
+constexpr int64_t kLeastWeight = 262144;  // values; a smaller one is packed in no time
+constexpr int64_t kInputs = 4096;         // summed over at a time: what x' takes of the L2 cache
+constexpr int64_t kTerms = 128;           // weight rows whose pieces one sweep over columns reads
+
+/// Columns of the transposed input with what fills its last panel.
+template <class T>
+int64_t padded_rows(const Conv2dGeometry& g) {
+  const Panel last = panels<T>(g.n).back();
+  return last.column + last.width;
+}
+
+/// y'[o][padded] = W x', then the epilogue on its way to y[n][o].
+template <class T>
+void forward(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogue<T>& epilogue,
+             T* y, T* workspace) {
+  const std::vector<Panel> all = panels<T>(g.n);
+  const int64_t padded = padded_rows<T>(g);
+  T* transposed = workspace;  // [panel][c][width]
+  parallel_for(g.c, std::max<int64_t>(1, 16384 / g.n), [&](int64_t begin, int64_t end) {
+    for (const Panel& panel : all) {
+      for (int64_t i = begin; i < end; ++i) {
+        T* row = transposed + panel.column * g.c + i * panel.width;
+        for (int64_t j = 0; j < panel.filled; ++j) row[j] = x[(panel.column + j) * g.c + i];
+        std::fill(row + panel.filled, row + panel.width, T(0));
+      }
+    }
+  });
+
+  T* sums[2] = {workspace + padded * g.c, workspace + padded * (g.c + g.o)};
+  const int64_t blocks = row_blocks<T>(g.o), parts = std::min(blocks, kMinUnits);
+  const int64_t chunks = ceil_div(g.c, kInputs), zero = 0;
+  parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+    const int64_t first_block = split_point(blocks, parts, begin);
+    const int64_t last_block = split_point(blocks, parts, end);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const int64_t input = split_point(g.c, chunks, chunk);
+      const int64_t inputs = split_point(g.c, chunks, chunk + 1) - input;
+      T *target = sums[chunk % 2], *previous = sums[(chunk + 1) % 2];
+      for (int64_t block = first_block; block < last_block; ++block) {
+        const int64_t first = split_point(g.o, blocks, block);
+        const int64_t rows = split_point(g.o, blocks, block + 1) - first;
+        for (const Panel& panel : all) {
+          const T* a[kMaxTileRows];
+          T* c[kMaxTileRows];
+          for (int64_t r = 0; r < rows; ++r) {
+            a[r] = weight + (first + r) * g.c + input;
+            c[r] = target + (first + r) * padded + panel.column;
+          }
+          const TileShape<T>& shape = isa().gemm<T>().shape(g.n - panel.column);
+          shape.tile[rows]({a,
+                            c,
+                            &zero,
+                            1,
+                            inputs,
+                            transposed + panel.column * g.c + input * panel.width,
+                            {nullptr, chunk == 0 ? 0 : previous - target, false},
+                            panel.width});
+        }
+      }
+    }
+    const T* total = sums[(chunks - 1) % 2];
+    for (int64_t n = 0; n < g.n; ++n) {
+      for (int64_t o = split_point(g.o, blocks, first_block);
+           o < split_point(g.o, blocks, last_block); ++o) {
+        T* result = y + n * g.o + o;
+        T value = total[o * padded + n] + (epilogue.bias ? epilogue.bias[o] : T(0));
+        if (epilogue.residual != 0) value += result[epilogue.residual];
+        *result = epilogue.relu && value <= 0 ? T(0) : value;
+      }
+    }
+  });
+}
+
+/// grad_x = grad_y W, plus a bias.
+template <class T>
+void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const T* bias, T* grad_x,
+                T* workspace) {
+  T* transposed = workspace;  // grad_y as [o][n]
+  for (int64_t o = 0; o < g.o; ++o)
+    for (int64_t n = 0; n < g.n; ++n) transposed[o * g.n + n] = grad_y[n * g.o + o];
+  std::vector<const T*> weight_rows(g.o);
+  for (int64_t o = 0; o < g.o; ++o) weight_rows[o] = weight + o * g.c;
+  const GemmKernels<T>& gemm = isa().gemm<T>();
+  std::vector<OuterPanel<T>> of_row;
+  for (const Panel& panel : panels<T>(g.c))
+    of_row.push_back({panel.column, panel.column, panel.filled, &gemm.shape(g.c - panel.column)});
+  const int64_t panel_count = static_cast<int64_t>(of_row.size());
+  const int64_t parts = std::min(panel_count, kMinUnits);
+  parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+    OuterScratch<T> scratch(g.n, kTerms);
+    const int64_t first = split_point(panel_count, parts, begin);
+    const int64_t count = split_point(panel_count, parts, end) - first;
+    for (int64_t n = 0; bias != nullptr && n < g.n; ++n)
+      std::copy(bias + of_row[first].column,
+                bias + of_row[first + count - 1].column + of_row[first + count - 1].filled,
+                grad_x + n * g.c + of_row[first].column);
+    for (int64_t o = 0; o < g.o; o += kTerms) {
+      outer_product<T>({transposed + o * g.n, g.n, g.n, weight_rows.data() + o,
+                        std::min(kTerms, g.o - o), grad_x, g.c, o > 0 || bias != nullptr},
+                       &of_row[first], count, scratch);
+    }
+  });
+}
+
+}  // namespace
+
+/// Whole vectors of inputs, because the last panel of a weight row is read to its full width.
+template <class T>
+bool in_place_pays(const Conv2dGeometry& g) {
+  return g.kh * g.kw * g.h * g.w == 1 && g.groups == 1 && g.pad_h + g.pad_w == 0 && g.n > 1 &&
+         g.n <= kMostRows && g.c * g.o >= kLeastWeight &&
+         g.c % isa().gemm<T>().shapes[0].width == 0;
+}
+
+template <class T>
+Conv2dPlan in_place_plan(const Conv2dGeometry& g, ConvPass pass) {
+  const int64_t values =
+      pass == ConvPass::kForward ? padded_rows<T>(g) * (g.c + 2 * g.o) : g.n * g.o;
+  return {.algorithm = kInPlace,
+          .packed = g.o * g.c * sizeof(T),
+          .workspace = values * sizeof(T),
+          .as_stored = true};
+}
+
+template <class T>
+void in_place_pack(const Conv2dPackArgs& args) {
+  const Conv2dGeometry& g = args.g;
+  T* packed = static_cast<T*>(args.packed);
+  parallel_for(g.o, ceil_div(32768, g.c), [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o)
+      for (int64_t i = 0; i < g.c; ++i)
+        packed[o * g.c + i] = static_cast<const T*>(
+            args.weight)[o * args.weight_strides[0] + i * args.weight_strides[1]];
+  });
+}
+
+template <class T>
+void in_place(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* weight,
+              const Epilogue<T>& epilogue, T* y, void* workspace) {
+  if (pass == ConvPass::kForward)
+    return forward(g, x, weight, epilogue, y, static_cast<T*>(workspace));
+  input_grad(g, x, weight, epilogue.bias, y, static_cast<T*>(workspace));
+}
+
+#define STRIATE_INSTANTIATE(T)                                                   \
+  template bool in_place_pays<T>(const Conv2dGeometry&);                         \
+  template Conv2dPlan in_place_plan<T>(const Conv2dGeometry&, ConvPass);         \
+  template void in_place_pack<T>(const Conv2dPackArgs&);                         \
+  template void in_place<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, \
+                            const Epilogue<T>&, T*, void*);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::cpu

@@ -1,0 +1,85 @@
+// Channels-last operands are read in columns: pieces of a row of a cache line or two, a power of
+// two apart, which share a few sets of the L1 cache and lie on a page each. So a block of either is
+// copied densely once and then read from the cache by all tiles that share it.
+#include "cpu/outer_product.h"
+
+#include <algorithm>
+
+#include "cpu/conv2d_pass.h"
+
+namespace striate::cpu {
+namespace {
+
+template <class T>
+int64_t tile_rows() {
+  const GemmKernels<T>& gemm = isa().gemm<T>();
+  return gemm.shapes[gemm.count - 1].rows;  // the widest shape has the fewest
+}
+
+/// The first `filled` of each row, zeros behind them: what follows may not be readable.
+template <class T>
+void pack_partial(const OuterProduct<T>& product, const OuterPanel<T>& panel, T* packed) {
+  for (int64_t p = 0; p < product.count; ++p, packed += panel.shape->width) {
+    std::copy_n(product.b[p] + panel.offset, panel.filled, packed);
+    std::fill(packed + panel.filled, packed + panel.shape->width, T(0));
+  }
+}
+
+}  // namespace
+
+template <class T>
+int64_t row_blocks(int64_t rows) {
+  return ceil_div(rows, tile_rows<T>());
+}
+
+template <class T>
+OuterScratch<T>::OuterScratch(int64_t rows, int64_t count)
+    : a_(std::make_unique_for_overwrite<T[]>(rows * count)),
+      b_(std::make_unique_for_overwrite<T[]>(packs_b<T>(rows) ? count * kMaxTileWidth : 0)),
+      b_rows_(std::make_unique_for_overwrite<const T*[]>(count)) {}
+
+template <class T>
+void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, int64_t count,
+                   OuterScratch<T>& scratch) {
+  const int64_t blocks = row_blocks<T>(product.rows);
+  const bool pack_a = count > 1, pack_b = packs_b<T>(product.rows);
+  for (int64_t block = 0; pack_a && block < blocks; ++block) {
+    const int64_t first = split_point(product.rows, blocks, block);
+    const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+    panels->shape->pack_a[rows](product.a + first, product.a_step, product.count,
+                                scratch.a_.get() + first * product.count);
+  }
+  for (const OuterPanel<T>* last = panels + count; panels < last; ++panels) {
+    const TileShape<T>& shape = *panels->shape;
+    const T* const* b = product.b;
+    if (pack_b) {
+      T* packed = scratch.b_.get();
+      if (panels->filled < shape.width) {
+        pack_partial(product, *panels, packed);
+      } else {
+        shape.pack_b(b, panels->offset, product.count, packed);
+      }
+      for (int64_t p = 0; p < product.count; ++p) scratch.b_rows_[p] = packed + p * shape.width;
+      b = scratch.b_rows_.get();
+    }
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t first = split_point(product.rows, blocks, block);
+      const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+      shape.outer[rows]({pack_a ? scratch.a_.get() + first * product.count : product.a + first,
+                         pack_a ? rows : product.a_step, b, pack_b ? 0 : panels->offset,
+                         product.count, product.c + first * product.c_stride + panels->column,
+                         product.c_stride, panels->filled, product.accumulate});
+    }
+  }
+}
+
+#define STRIATE_INSTANTIATE(T)                                                          \
+  template int64_t row_blocks<T>(int64_t);                                              \
+  template class OuterScratch<T>;                                                       \
+  template void outer_product<T>(const OuterProduct<T>&, const OuterPanel<T>*, int64_t, \
+                                 OuterScratch<T>&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::cpu
