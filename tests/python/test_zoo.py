@@ -302,7 +302,29 @@ def test_published_squeezenet(squeezenet, data_dir, case):
 
 
 def test_published_squeezenet_on_photographs(squeezenet, data_dir):
-    """26 of 36 right, 31 among the best five, through the public reader and transform."""
+    """26 of 36 right, 31 among the best five: short side to 256, the middle 224 x 224."""
+    image = pytest.importorskip("PIL.Image", reason="the photographs are JPEG files")
+    lines = (data_dir / "synset_words.txt").read_text().splitlines()
+    synsets = [line.split()[0] for line in lines]
+    files = sorted((data_dir / "photos" / "imagenet_samples").iterdir())
+    pixels, labels = [], []
+    for file in files:
+        photo = image.open(file).convert("RGB")
+        scale = 256 / min(photo.size)
+        size = [round(side * scale) for side in photo.size]
+        left, top = ((side - 224) // 2 for side in size)
+        photo = photo.resize(size, image.Resampling.BILINEAR)
+        photo = photo.crop((left, top, left + 224, top + 224))
+        pixels.append(np.asarray(photo).transpose(2, 0, 1))
+        labels.append(synsets.index(file.name.partition("_")[0]))
+    hits = predict(squeezenet, normalize(np.stack(pixels))) == np.array(labels)[:, None]
+    assert (hits[:, 0].sum(), hits.sum()) == (26, 31)
+
+
+def test_published_squeezenet_through_the_public_transform(squeezenet, data_dir):
+    """25 and 32: torchvision's rounding makes the longer side of nine of the photographs a pixel
+    shorter, and one of them changes places.
+    """
     pytest.importorskip("PIL", reason="the photographs are JPEG files")
     lines = (data_dir / "synset_words.txt").read_text().splitlines()
     synsets = [line.split()[0] for line in lines]
@@ -311,4 +333,4 @@ def test_published_squeezenet_on_photographs(squeezenet, data_dir):
     photos = np.concatenate([prepare(data.read_image(file)[np.newaxis]) for file in files])
     labels = [synsets.index(file.name.partition("_")[0]) for file in files]
     hits = predict(squeezenet, photos) == np.array(labels)[:, None]
-    assert (hits[:, 0].sum(), hits.sum()) == (26, 31)
+    assert (hits[:, 0].sum(), hits.sum()) == (25, 32)
