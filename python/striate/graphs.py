@@ -81,9 +81,7 @@ class graph:  # noqa: N801  # used as a decorator
             raise ArgumentError(f"graph: expected tensors as arguments, got {kinds}")
         if self._graph is None:
             return
-        expected, got = (
-            [(x.shape, x.dtype, x.device) for x in xs] for xs in (self._inputs, inputs)
-        )
+        expected, got = _signature(self._inputs), _signature(inputs)
         if expected != got:
             raise ShapeError(
                 f"graph: expected arguments as captured, {_text(expected)}, got {_text(got)}; "
