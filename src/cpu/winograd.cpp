@@ -54,7 +54,8 @@ struct Run {
     const T* pixels[kMaxPixels];
     tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
                 {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
-    transforms<T>(g.m).input(pixels, layout.groups, v, layout.tiles * layout.lanes, layout.plane);
+    transforms<T>(g.m).input(
+        {pixels, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
   void store_tile(int64_t tile, const T* m, const Panel& panel) const {

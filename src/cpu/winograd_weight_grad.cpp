@@ -59,12 +59,12 @@ struct Run {
         const WinogradGeometry::Corner c = g.corner(first + t);
         tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
                     {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
-        transforms.input(pixels, g.channels / lanes, input + t * g.channels, lanes,
-                         layout.input_plane);
+        transforms.input({pixels, g.m * g.channels, g.channels / lanes, input + t * g.channels,
+                          lanes, layout.input_plane});
         tile_pixels(grad_y + c.image * g.oh * g.ow * g.filters, {g.oh, g.ow, g.filters},
                     {c.row, c.column, g.m}, zeros, pixels);
-        transforms.grad_output(pixels, g.filters / lanes, grad + t * g.filters, lanes,
-                               layout.grad_plane);
+        transforms.grad_output({pixels, g.m * g.filters, g.filters / lanes, grad + t * g.filters,
+                                lanes, layout.grad_plane});
       }
     });
   }

@@ -138,20 +138,32 @@ struct Transforms {
 
   static V get(const T* p) { return load<L>(p); }
 
-  static void input(const T* const* pixels, int64_t groups, T* v, int64_t group_step,
-                    int64_t plane) {
-    for (int64_t g = 0; g < groups; ++g, v += group_step) {
-      V d[kEdge][kEdge], points[kEdge][kEdge];
+  /// For each vector of channels: loads a square, asks for the columns of the next one that this
+  /// one does not have, and stores its points.
+  template <int kSide, class Transform>
+  static void transform_square(const WinogradSquare<T>& args, Transform transform) {
+    T* v = args.v;
+    for (int64_t g = 0; g < args.groups; ++g, v += args.group_step) {
+      V d[kSide][kSide], points[kEdge][kEdge];
+#pragma GCC unroll 8
+      for (int i = 0; i < kSide; ++i) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kSide; ++j) {
+          const T* pixel = args.pixels[i * kSide + j] + g * L;
+          d[i][j] = get(pixel);
+          if (j >= kSide - kOut) __builtin_prefetch(pixel + args.ahead, 0, 2);
+        }
+      }
+      transform_2d(d, points, transform);
 #pragma GCC unroll 8
       for (int i = 0; i < kEdge; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kEdge; ++j) d[i][j] = get(pixels[i * kEdge + j] + g * L);
-      transform_2d(d, points, [](const V* in, V* out) { F::input(in, out); });
-#pragma GCC unroll 8
-      for (int i = 0; i < kEdge; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < kEdge; ++j) store<L>(v + (i * kEdge + j) * plane, points[i][j]);
+        for (int j = 0; j < kEdge; ++j) store<L>(v + (i * kEdge + j) * args.plane, points[i][j]);
     }
+  }
+
+  static void input(const WinogradSquare<T>& args) {
+    transform_square<kEdge>(args, [](const V* in, V* out) { F::input(in, out); });
   }
 
   static void output(const WinogradOutput<T>& args) {
@@ -191,20 +203,8 @@ struct Transforms {
     }
   }
 
-  static void grad_output(const T* const* pixels, int64_t groups, T* v, int64_t group_step,
-                          int64_t plane) {
-    for (int64_t g = 0; g < groups; ++g, v += group_step) {
-      V d[kOut][kOut], points[kEdge][kEdge];
-#pragma GCC unroll 8
-      for (int i = 0; i < kOut; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < kOut; ++j) d[i][j] = get(pixels[i * kOut + j] + g * L);
-      transform_2d(d, points, [](const V* in, V* out) { F::grad_output(in, out); });
-#pragma GCC unroll 8
-      for (int i = 0; i < kEdge; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < kEdge; ++j) store<L>(v + (i * kEdge + j) * plane, points[i][j]);
-    }
+  static void grad_output(const WinogradSquare<T>& args) {
+    transform_square<kOut>(args, [](const V* in, V* out) { F::grad_output(in, out); });
   }
 
   static void grad_filter(const T* z, int64_t n, int64_t plane, T* g, int64_t step) {

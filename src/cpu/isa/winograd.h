@@ -20,20 +20,28 @@ struct WinogradOutput {
   T* const* pixels;
 };
 
+/// A square of pixels and where its points go: v[point][group][lane], for `groups` vectors of
+/// channels. The square that follows lies `ahead` behind this one; it is asked for meanwhile.
+template <class T>
+struct WinogradSquare {
+  const T* const* pixels;
+  int64_t ahead, groups;
+  T* v;
+  int64_t group_step, plane;
+};
+
 /// Transforms of F(m x m, 3 x 3) on vectors of channels: a tile has (m + 2)^2 input pixels and as
 /// many points. Points lie `plane` elements apart; n is a multiple of the lanes.
 template <class T>
 struct WinogradTransforms {
-  /// v[point][group][lane] = B' d B of the pixels' channels, for `groups` vectors of channels that
-  /// lie `group_step` apart in v.
-  void (*input)(const T* const* pixels, int64_t groups, T* v, int64_t group_step, int64_t plane);
+  /// B' d B of (m + 2)^2 pixels.
+  void (*input)(const WinogradSquare<T>& args);
   /// pixels[i][0..n) = epilogue of A' m A.
   void (*output)(const WinogradOutput<T>& args);
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
   void (*filter)(const T* g, int64_t n, T* u, int64_t plane);
-  /// z[point][group][lane] = A d A' of m^2 gradient pixels, laid out as by `input`.
-  void (*grad_output)(const T* const* pixels, int64_t groups, T* z, int64_t group_step,
-                      int64_t plane);
+  /// A d A' of m^2 gradient pixels.
+  void (*grad_output)(const WinogradSquare<T>& args);
   /// g[tap * step + i] = G' u G, for i < n.
   void (*grad_filter)(const T* u, int64_t n, int64_t plane, T* g, int64_t step);
 };
