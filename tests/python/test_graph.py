@@ -42,7 +42,7 @@ OPTIMIZERS = {
 }
 
 
-def train(on, optimizer_name, captured, steps=6):
+def train(on, optimizer_name, captured, autocast=False, steps=6):
     """The state after a few steps with a moving learning rate, the losses, and the generator's."""
     model = small_net().train().to(on.device)
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())
@@ -50,7 +50,8 @@ def train(on, optimizer_name, captured, steps=6):
 
     def step(images, labels):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
+        with st.autocast(enabled=autocast):
+            loss = F.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
         return loss
@@ -66,10 +67,12 @@ def train(on, optimizer_name, captured, steps=6):
     return state, losses, st.get_rng_state()
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_equals_eager_bit_for_bit(name, on):
-    expected, losses, generator = train(on, name, captured=False)
-    state, graph_losses, graph_generator = train(on, name, captured=True)
+@pytest.mark.parametrize(
+    ("name", "autocast"), [*((name, False) for name in OPTIMIZERS), ("momentum", True)]
+)
+def test_training_equals_eager_bit_for_bit(name, autocast, on):
+    expected, losses, generator = train(on, name, captured=False, autocast=autocast)
+    state, graph_losses, graph_generator = train(on, name, captured=True, autocast=autocast)
     assert graph_losses == losses
     assert graph_generator == generator
     assert state.keys() == expected.keys()
@@ -77,17 +80,22 @@ def test_training_equals_eager_bit_for_bit(name, on):
         np.testing.assert_array_equal(state[key], value, err_msg=key)
 
 
-def test_inference_keeps_packed_weights_and_notices_an_edit(on):
+@pytest.mark.parametrize("autocast", [False, True])
+def test_inference_keeps_packed_weights_and_notices_an_edit(autocast, on):
+    """With autocast, weights that are converted as well."""
     model = models.lenet5().to(on.device).eval()
     images = on.randn((4, 1, 32, 32))
 
     @st.graph
     def infer(x):
-        with st.no_grad():
+        with st.no_grad(), st.autocast(enabled=autocast):
             return model(x)
 
-    with st.no_grad():
-        expected = host(model(images)).copy()
+    def eager():
+        with st.no_grad(), st.autocast(enabled=autocast):
+            return host(model(images)).copy()
+
+    expected = eager()
     for _ in range(3):
         np.testing.assert_array_equal(host(infer(images)), expected)
     with st.no_grad():
@@ -95,9 +103,8 @@ def test_inference_keeps_packed_weights_and_notices_an_edit(on):
     with pytest.raises(st.AutogradError, match=r"^graph: expected a weight as it was"):
         infer(images)
     infer.reset()
-    with st.no_grad():
-        expected = host(model(images)).copy()
-    np.testing.assert_array_equal(host(infer(images)), expected)
+    assert not np.array_equal(eager(), expected)
+    np.testing.assert_array_equal(host(infer(images)), eager())
 
 
 def test_eager_use_of_trained_weights_sees_the_replay(on):
