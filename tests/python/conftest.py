@@ -28,12 +28,12 @@ def pytest_collection_modifyitems(config, items):
     only = config.getoption("--device")
     if only is None:
         return
-    chosen = [
-        item
-        for item in items
-        if "device" in item.fixturenames or (only == "cuda" and item.get_closest_marker("cuda"))
-    ]
-    config.hook.pytest_deselected([item for item in items if item not in chosen])
+    chosen, others = [], []
+    for item in items:
+        takes_it = "device" in item.fixturenames
+        takes_it |= only == "cuda" and item.get_closest_marker("cuda") is not None
+        (chosen if takes_it else others).append(item)
+    config.hook.pytest_deselected(items=others)
     items[:] = chosen
 
 
