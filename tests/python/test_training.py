@@ -303,11 +303,69 @@ def test_mixing_is_a_function_of_the_step(on):
     assert first.loss(log_prob, labels, 0.1).item() == pytest.approx(expected_loss, rel=1e-5)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(device):
-    chosen = settings(epochs=1, lr=1e30, clip_norm=None, warmup_epochs=0.0)
-    trainer = train.Trainer(chosen, LEARNT, device=device)
-    with pytest.raises(st.Error, match=r"the loss became (nan|inf) in epoch 1, step \d"):
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_loss_that_is_not_finite_stops_the_run(device, graph):
+    chosen = settings(epochs=1, lr=1e30, warmup_epochs=0.0, **PLAIN)
+    trainer = train.Trainer(chosen, LEARNT, device=device, graph=graph)
+    with pytest.raises(st.Error, match=r"the loss became (nan|inf) in epoch 1, (by )?step \d"):
         trainer.run_epoch()
+
+
+def test_a_loss_that_is_not_finite_reaches_no_weight_on_the_cpu():
+    trainer = train.Trainer(settings(epochs=1), LEARNT)
+    before = []
+
+    def poison(model, args):
+        before.append([host(p).tobytes() for p in model.parameters()])
+        return (args[0] * float("nan"),) if len(before) == 3 else args
+
+    trainer.model.register_forward_pre_hook(poison)
+    with pytest.raises(st.Error, match="the loss became nan in epoch 1, step 3"):
+        trainer.run_epoch()
+    assert [host(p).tobytes() for p in trainer.model.parameters()] == before[-1]
+
+
+def test_a_loss_that_is_not_finite_reaches_no_file(tmp_path, device):
+    """Where it is only found after the step, as in replays and on CUDA."""
+    trainer = train.Trainer(settings(epochs=2, **PLAIN), LEARNT, device=device, graph=True)
+    path = tmp_path / "run.safetensors"
+    trainer.run_epoch()
+    trainer.save(path)
+    kept = path.read_bytes()
+    with st.no_grad():
+        trainer.model.conv1.weight.fill_(float("nan"))
+    for call in (trainer.run_epoch, lambda: trainer.save(path)):
+        with pytest.raises(st.Error, match=r"the loss became nan in epoch 2, by step \d"):
+            call()
+    assert path.read_bytes() == kept
+
+
+def test_sums_are_those_of_the_losses(device):
+    """What a step adds up on the device, against what each step's own loss says."""
+    chosen = settings(epochs=1, **PLAIN)
+    trainer = train.Trainer(chosen, LEARNT, device=device)
+    seen = []
+    inner = trainer.model.forward
+
+    def forward(images):
+        scores = inner(images)
+        seen.append(host(st.nn.functional.log_softmax(scores, 1)).astype(np.float64))
+        return scores
+
+    trainer.model.forward = forward
+    trainer._captured = None  # a replay would not call it
+    trainer.loader.set_epoch(0)
+    labels = [host(batch) for _, batch in trainer.loader]
+    progress = trainer.run_epoch()
+    smooth, classes = chosen.label_smoothing, 2
+    loss = hits = 0.0
+    for log_prob, target in zip(seen, labels, strict=True):
+        wanted = (1 - smooth) * np.eye(classes)[target] + smooth / classes
+        loss -= (wanted * log_prob).sum()
+        hits += (log_prob.argmax(1) == target).sum()
+    assert progress.loss_sum == pytest.approx(loss, rel=1e-6)
+    assert progress.correct == hits
+    assert progress.images == sum(map(len, labels))
 
 
 def test_a_last_batch_of_one_image_is_left_out():
