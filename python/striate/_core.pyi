@@ -9,6 +9,7 @@ import numpy
 import typing
 
 __all__: list[str] = [
+    "ADAM_SCALARS",
     "ArgumentError",
     "AutogradError",
     "DType",
@@ -21,6 +22,7 @@ __all__: list[str] = [
     "Graph",
     "IndexError",
     "OutOfMemoryError",
+    "SGD_SCALARS",
     "ShapeError",
     "Tensor",
     "abs",
@@ -1215,6 +1217,8 @@ def zeros_like(input: Tensor) -> Tensor:
     Zeros with the shape, type, device and memory order of ``input``.
     """
 
+ADAM_SCALARS: int = 7
+SGD_SCALARS: int = 4
 __version__: str = "0.1.0"
 bfloat16: DType
 bool: DType
