@@ -147,7 +147,8 @@ def main() -> int:
     report.add("lenet5", step("lenet5", left(60), **common, data=arguments.data))
     for framework in ("striate", "torch"):
         report.add(f"convs/{framework}", step("convs", left(40), **common, framework=framework))
-    suite = [sys.executable, "-m", "pytest", "-q", "--device", arguments.device, "--maxfail=20"]
+    # With "=": pytest reads the file that declares the option only if no word looks like a path.
+    suite = [sys.executable, "-m", "pytest", "-q", f"--device={arguments.device}", "--maxfail=20"]
     if arguments.quick:
         suite.append("--collect-only")
     report.add("suite", run(suite, left(150)))

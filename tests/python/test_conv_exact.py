@@ -214,6 +214,44 @@ def test_conv2d_reads_nothing_outside(conv, on):
         np.testing.assert_array_equal(a, e, err_msg=name)
 
 
+FEW_FILTERS = [  # as many as leave lanes of a vector empty
+    Conv((2, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}),
+    Conv((2, 3, 12, 12), (6, 3, 3, 3), {"padding": 1}),
+    Conv((1, 1, 9, 17), (3, 1, 3, 4)),
+]
+MANY_FILTERS = [
+    Conv((2, 6, 14, 14), (16, 6, 5, 5)),
+    Conv((2, 8, 12, 12), (48, 8, 3, 3), {"padding": 1}),
+    Conv((1, 3, 20, 20), (64, 3, 7, 7), {"stride": 2, "padding": 3}),
+]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("conv", FEW_FILTERS + MANY_FILTERS, ids=str)
+def test_what_is_not_finite_reaches_what_reads_it(conv, value, on):
+    """And, where the CPU computes neighbours of a row as one for lack of filters, those."""
+    x, w, b, gy = data(conv, lambda rng, shape: rng.uniform(1, 2, shape).astype(np.float32))
+    height, width = conv.x[2:]
+    for row, column in ((0, 0), (3, 4), (2, 7), (height - 1, width - 1)):
+        poisoned = x.copy()
+        poisoned[0, 0, row, column] = value
+        y, grad_x, grad_w, grad_b = (~np.isfinite(a) for a in run(on, conv, poisoned, w, b, gy))
+        readers, _, taps, _ = expected(conv, ~np.isfinite(poisoned), w, b * 0, gy)
+        readers, taps = readers > 0, taps > 0
+        np.testing.assert_array_equal(grad_w, taps)
+        assert not grad_x.any()
+        assert not grad_b.any()
+        if on.device != "cpu" or conv in MANY_FILTERS:
+            np.testing.assert_array_equal(y, readers)
+            continue
+        near = readers.copy()
+        for shift in range(1, 8):
+            near[..., shift:] |= readers[..., :-shift]
+            near[..., :-shift] |= readers[..., shift:]
+        assert (y[readers]).all()
+        assert (near[y]).all()
+
+
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
     ("k", "stride", "padding", "dilation"), [(1, 1, 0, 1), (3, 2, 1, 2), (11, 4, 5, 1)]
