@@ -325,6 +325,18 @@ def test_layer_shapes(layer, shape, expected, on):
     assert layer().to(on.device)(on.rand(shape)).shape == expected
 
 
+@pytest.mark.usefixtures("without_winograd")
+def test_weights_edited_in_place_are_repacked(rng, on):
+    """Packed weights are cached by version; an optimizer's edit must reach the next call."""
+    x, w = (rng.integers(-8, 9, s).astype(np.float32) for s in ((1, 8, 6, 6), (8, 8, 3, 3)))
+    tx, tw = on.tensor(x), on.tensor(w)
+    F.conv2d(tx, tw, padding=1)
+    with st.no_grad():
+        tw.mul_(2)
+    got = host(F.conv2d(tx, tw, padding=1))
+    np.testing.assert_array_equal(got, ref.conv2d(x, 2 * w, padding=1))
+
+
 def test_weights_edited_through_numpy_are_used() -> None:
     """Packed weights must not outlive an edit that bypasses the version counter."""
     conv = nn.Conv2d(3, 4, 3)
