@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import reference as ref
+import striate as st
 import striate.nn.functional as F
 from devices import host
 
@@ -225,6 +226,10 @@ MANY_FILTERS = [
 ]
 
 
+def runs_on_the_cpu(device: str) -> bool:
+    return device == "cpu" or "stand-in" in st.cuda.device_name()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("conv", FEW_FILTERS + MANY_FILTERS, ids=str)
 def test_what_is_not_finite_reaches_what_reads_it(conv, value, on):
@@ -240,7 +245,7 @@ def test_what_is_not_finite_reaches_what_reads_it(conv, value, on):
         np.testing.assert_array_equal(grad_w, taps)
         assert not grad_x.any()
         assert not grad_b.any()
-        if on.device != "cpu" or conv in MANY_FILTERS:
+        if conv in MANY_FILTERS or not runs_on_the_cpu(on.device):
             np.testing.assert_array_equal(y, readers)
             continue
         near = readers.copy()
