@@ -47,7 +47,7 @@ __device__ inline bool has_vectors(const void* pointer) {
 /// `scalars` are those of SgdArgs. Without momentum there is no m.
 template <class T>
 struct Sgd {
-  static constexpr int kScalars = 4;
+  static constexpr int kScalars = kSgdScalars;
   static constexpr bool kSquares = false;  // v
   bool nesterov;
   T lr, momentum, keep, weight_decay;  // keep is 1 - dampening
@@ -73,7 +73,7 @@ struct Sgd {
 /// See AdamStep in src/cpu/isa/rows.h. `scalars` are those of AdamArgs.
 template <class T>
 struct Adam {
-  static constexpr int kScalars = 7;
+  static constexpr int kScalars = kAdamScalars;
   static constexpr bool kSquares = true;
   bool decoupled;
   T lr, beta1, beta2, rest1, rest2;

@@ -385,10 +385,8 @@ struct OptimizerTensor {
   bool first;  // m holds nothing yet
 };
 /// `tensors` is in host memory, for the time of the call. `scalars`, if not null, holds in device
-/// memory what replaces the numbers of `options`, in their order: a recorded graph sets them before
-/// each replay.
-inline constexpr int kSgdScalars = 4;
-inline constexpr int kAdamScalars = 7;  // the last two are the bias corrections
+/// memory what replaces the numbers: sgd_scalars() or adam_scalars(), which a recorded graph sets
+/// before each replay.
 struct SgdArgs {
   DType dtype;  // not bfloat16
   const OptimizerTensor* tensors;

@@ -14,6 +14,8 @@ struct SGDOptions {
   double weight_decay = 0;
   bool nesterov = false;
 };
+/// How many values sgd_scalars() has: the numbers above, in their order.
+inline constexpr int kSgdScalars = 4;
 
 struct AdamOptions {
   double lr = 1e-3;
@@ -23,5 +25,8 @@ struct AdamOptions {
   double weight_decay = 0;
   bool decoupled = false;  ///< AdamW (Loshchilov and Hutter 2019) when true
 };
+/// How many values adam_scalars() has: the numbers above, in their order, and 1 - beta^step of
+/// both.
+inline constexpr int kAdamScalars = 7;
 
 }  // namespace striate

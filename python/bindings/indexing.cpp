@@ -15,7 +15,7 @@ namespace {
 struct Gather {
   int dim = 0;
   int count = 0;
-  Tensor rows{};  // int64, 1-D, not negative
+  Tensor rows{};  // int64, 1-D, not negative, on the host
   Dims shape{};
 };
 
@@ -29,16 +29,22 @@ bool is_array(py::handle item) {
          (py::isinstance<py::array>(item) && item.attr("ndim").cast<int>() > 0);
 }
 
+/// An array index in NumPy, a tensor's from whatever device it is on.
+py::array index_array(py::handle item, const py::object& numpy) {
+  if (!py::isinstance<Tensor>(item)) return numpy.attr("asarray")(item);
+  return numpy.attr("asarray")(to(item.cast<const Tensor&>(), Device{}));
+}
+
 /// Dimensions of the operand that an index uses up.
 int consumed(py::handle item, const py::object& numpy) {
   if (item.is_none() || item.ptr() == Py_Ellipsis) return 0;
   if (!is_array(item)) return 1;
-  const py::array array = numpy.attr("asarray")(item);
+  const py::array array = index_array(item, numpy);
   return array.dtype().kind() == 'b' ? static_cast<int>(array.ndim()) : 1;
 }
 
 Gather gather_rows(py::handle item, const Tensor& x, int dim, const py::object& numpy) {
-  py::array array = numpy.attr("asarray")(item);
+  py::array array = index_array(item, numpy);
   if (array.size() == 0 && PyList_Check(item.ptr())) array = array.attr("astype")("int64");
   const char kind = array.dtype().kind();
   Gather gather{.dim = dim, .count = 1};
@@ -126,7 +132,7 @@ Tensor get_item(const Tensor& x, py::handle key) {
   }
   return unlocked([&] {
     const Tensor source = gather->count == 1 ? view : reshape(view, merged);
-    const Tensor taken = index_select(source, gather->dim, gather->rows);
+    const Tensor taken = index_select(source, gather->dim, to(gather->rows, x.device()));
     return gather->shape.size() == 1 ? taken : reshape(taken, result);
   });
 }

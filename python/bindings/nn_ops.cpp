@@ -26,8 +26,11 @@ void bind_convolutions(py::module_& m) {
       py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("groups") = 1, Unlocked(),
       "2-D cross-correlation: input (N, C, H, W), weight (O, C/groups, kh, kw), bias (O).\n\n"
       "Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored "
-      "channels-last. Sizes are one number or (height, width). float32 or float64; raises "
-      "ShapeError where sizes do not fit.");
+      "channels-last. Sizes are one number or (height, width). Raises ShapeError where sizes do "
+      "not fit.\n\n"
+      "A NaN or infinity in the input reaches the results that read it; on the CPU also others, by "
+      "Winograd's algorithm (config.winograd) those of the same tile, and with few filters up to 7 "
+      "neighbours in the same row.");
   m.def(
       "conv2d_fused",
       [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,

@@ -74,6 +74,8 @@ void bind_optim(py::module_& m) {
       "One step of Adam (Kingma and Ba 2015), or with ``decoupled`` of AdamW (Loshchilov and "
       "Hutter 2019). ``step`` counts from 1; the lists are as in sgd_step(), "
       "``scalars`` is adam_scalars().");
+  m.attr("SGD_SCALARS") = kSgdScalars;
+  m.attr("ADAM_SCALARS") = kAdamScalars;
   m.def(
       "sgd_scalars",
       [](double lr, double momentum, double dampening, double weight_decay) {

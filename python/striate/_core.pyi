@@ -9,6 +9,7 @@ import numpy
 import typing
 
 __all__: list[str] = [
+    "ADAM_SCALARS",
     "ArgumentError",
     "AutogradError",
     "DType",
@@ -21,6 +22,7 @@ __all__: list[str] = [
     "Graph",
     "IndexError",
     "OutOfMemoryError",
+    "SGD_SCALARS",
     "ShapeError",
     "Tensor",
     "abs",
@@ -734,7 +736,9 @@ def conv2d(
     """
     2-D cross-correlation: input (N, C, H, W), weight (O, C/groups, kh, kw), bias (O).
 
-    Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). float32 or float64; raises ShapeError where sizes do not fit.
+    Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). Raises ShapeError where sizes do not fit.
+
+    A NaN or infinity in the input reaches the results that read it; on the CPU also others, by Winograd's algorithm (config.winograd) those of the same tile, and with few filters up to 7 neighbours in the same row.
     """
 
 def conv2d_algorithms(
@@ -1215,6 +1219,8 @@ def zeros_like(input: Tensor) -> Tensor:
     Zeros with the shape, type, device and memory order of ``input``.
     """
 
+ADAM_SCALARS: int = 7
+SGD_SCALARS: int = 4
 __version__: str = "0.1.0"
 bfloat16: DType
 bool: DType

@@ -11,17 +11,14 @@
 
 namespace striate {
 
-/// Something derived from a tensor's elements, kept until they change: packed weights, and the
-/// conversion to another type with a cache of its own.
+/// What was derived from a tensor's elements and is kept until they change; see ops/derived.h.
 struct DerivedCache {
   struct Entry {
     uint64_t key, version;
-    std::shared_ptr<Storage> storage;
+    Tensor value;
   };
   std::mutex mutex;
   std::vector<Entry> entries;
-  Tensor converted;
-  uint64_t converted_version = 0;
 };
 
 struct TensorImpl {

@@ -1,9 +1,6 @@
 #include "ops/autocast.h"
 
-#include <mutex>
-
-#include "core/capture.h"
-#include "ops/common.h"
+#include "ops/derived.h"
 
 namespace striate {
 namespace {
@@ -12,34 +9,16 @@ thread_local bool enabled_here = false;
 
 bool is(const Tensor& x, DType dtype) { return x.defined() && x.dtype() == dtype; }
 
+/// The conversion's key in a weight's cache, where packings have hashes of 64 bits.
+constexpr uint64_t kConversion = 1;
+
 /// The conversion of a leaf, off the tape. Whoever holds it also finds what was packed from it.
 Tensor kept_conversion(const Tensor& weight) {
-  const Storage& storage = *weight.impl().storage;
-  Capture* capture = current_capture(weight.device());
-  // A graph that trains the weight converts it at every replay.
-  const bool changes = capture && (capture->backward || needs_grad({weight}));
-  NoGrad guard;
-  if (changes || storage.loans.load() > 0) return to(weight, DType::kBFloat16);
-  const uint64_t version =
-      storage.version.load() + storage.returned_loans.load();  // both only grow
-  DerivedCache& cache = derived_cache(weight);
-  {
-    std::lock_guard lock(cache.mutex);
-    if (cache.converted.defined() && cache.converted_version == version) {
-      if (capture) {
-        capture->keep(cache.converted.impl().storage);
-        capture->assumed.push_back({weight.impl().storage, version});
-      }
-      return cache.converted;
-    }
-  }
-  if (capture) return to(weight, DType::kBFloat16);
-  const Tensor converted = to(weight, DType::kBFloat16);
-  derived_cache(converted);  // created now, so that all handles share it
-  std::lock_guard lock(cache.mutex);
-  cache.converted = converted;
-  cache.converted_version = version;
-  return converted;
+  return derived(weight, kConversion, [&] {
+    const Tensor converted = to(weight, DType::kBFloat16);
+    derived_cache(converted);  // created now, so that all handles share it
+    return converted;
+  });
 }
 
 /// The gradient of a conversion is converted back.

@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "core/capture.h"
+#include "ops/derived.h"
 
 namespace striate {
 namespace {
-
-/// Packings of one weight that are kept: its passes, for a few geometries.
-constexpr size_t kMaxPackings = 8;
 
 /// A key over all that a packing may depend on besides the weight; of the image's size, which may
 /// change from call to call, only whether the stride steps over it and what the plan made of it.
@@ -25,11 +22,11 @@ uint64_t packing_key(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& p
   return key;
 }
 
-std::shared_ptr<Storage> pack(const char* op, const Conv2dGeometry& g, ConvPass pass,
-                              const ConvWeight& weight, const Conv2dPlan& plan) {
+Tensor pack(const char* op, const Conv2dGeometry& g, ConvPass pass, const ConvWeight& weight,
+            const Conv2dPlan& plan) {
   const Tensor& w = weight.tensor;
-  auto packed = std::make_shared<Storage>(plan.packed, w.device());
-  Conv2dPackArgs args{g, w.dtype(), pass, plan, w.data(), {}, packed->data};
+  const Tensor packed = empty({static_cast<int64_t>(plan.packed)}, {DType::kUInt8, w.device()});
+  Conv2dPackArgs args{g, w.dtype(), pass, plan, w.data(), {}, packed.data()};
   std::copy_n(weight.strides, 4, args.weight_strides);
   launch(op, w.device(), &KernelTable::conv2d_pack, args);
   return packed;
@@ -41,55 +38,19 @@ bool is_dense(const Conv2dGeometry& g, const int64_t* strides) {
          (g.kh == 1 || strides[2] == g.kw * channels) && strides[0] == g.kh * g.kw * channels;
 }
 
-/// A weight in the order of a plan, and what keeps it alive.
-struct Packed {
-  std::shared_ptr<Storage> owner;
-  const void* data;
-
-  Packed(std::shared_ptr<Storage> storage)  // NOLINT: all of it
-      : owner(std::move(storage)), data(owner->data) {}
-  explicit Packed(const Tensor& weight) : owner(weight.impl().storage), data(weight.data()) {}
-};
-
 /// CUDA kernels copy 16 bytes at a time; a view may begin in between.
 bool is_aligned(const Tensor& x) {
   return x.device().type == DeviceType::kCPU || reinterpret_cast<uintptr_t>(x.data()) % 16 == 0;
 }
 Tensor aligned(const Tensor& x) { return is_aligned(x) ? x : clone(x); }
 
-Packed packed(const char* op, const Conv2dGeometry& g, ConvPass pass, const ConvWeight& weight,
+/// The weight in the order of a plan.
+Tensor packed(const char* op, const Conv2dGeometry& g, ConvPass pass, const ConvWeight& weight,
               const Conv2dPlan& plan) {
-  if (plan.as_stored && is_dense(g, weight.strides) && is_aligned(weight.tensor)) {
-    return Packed(weight.tensor);
-  }
-  const Storage& storage = *weight.tensor.impl().storage;
-  Capture* capture = current_capture(weight.tensor.device());
-  // A graph that trains the weight packs it at every replay.
-  const bool changes = capture && (capture->backward || needs_grad({weight.tensor}));
-  if (!weight.keep || changes || storage.loans.load() > 0) return pack(op, g, pass, weight, plan);
-  const uint64_t key = packing_key(g, pass, plan);
-  const uint64_t version =
-      storage.version.load() + storage.returned_loans.load();  // both only grow
-  DerivedCache& cache = derived_cache(weight.tensor);
-  {
-    std::lock_guard lock(cache.mutex);
-    for (const DerivedCache::Entry& entry : cache.entries) {
-      if (entry.key != key || entry.version != version) continue;
-      if (capture) {
-        capture->keep(entry.storage);
-        capture->assumed.push_back({weight.tensor.impl().storage, version});
-      }
-      return entry.storage;
-    }
-    if (capture) return pack(op, g, pass, weight, plan);
-    std::erase_if(cache.entries, [&](const auto& entry) { return entry.version != version; });
-  }
-  // Two threads may both pack: that costs less than holding a lock over a kernel.
-  auto result = pack(op, g, pass, weight, plan);
-  std::lock_guard lock(cache.mutex);
-  if (cache.entries.size() >= kMaxPackings) cache.entries.erase(cache.entries.begin());
-  cache.entries.push_back({key, version, result});
-  return result;
+  if (plan.as_stored && is_dense(g, weight.strides) && is_aligned(weight.tensor))
+    return weight.tensor;
+  const auto make = [&] { return pack(op, g, pass, weight, plan); };
+  return weight.keep ? derived(weight.tensor, packing_key(g, pass, plan), make) : make();
 }
 
 Conv2dPlan plan_of(const char* op, const Conv2dGeometry& g, const Tensor& x, ConvPass pass) {
@@ -159,10 +120,10 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
       return run_forward(op, flattened(g), x, *flat, bias, y, epilogue);
   }
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
-  const Packed filters = packed(op, g, ConvPass::kForward, weight, plan);
+  const Tensor filters = packed(op, g, ConvPass::kForward, weight, plan);
   const Tensor workspace = workspace_of(plan, x), source = aligned(x);
   launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
-                     {g, x.dtype(), plan, source.data(), filters.data, data_or_null(bias),
+                     {g, x.dtype(), plan, source.data(), filters.data(), data_or_null(bias),
                       data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data()});
 }
 
@@ -174,10 +135,10 @@ void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_
       return run_input_grad(op, flattened(g), grad_y, *flat, bias, grad_x);
   }
   const Conv2dPlan plan = plan_of(op, g, grad_y, ConvPass::kInputGrad);
-  const Packed filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
+  const Tensor filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
   const Tensor workspace = workspace_of(plan, grad_y), source = aligned(grad_y);
   launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), plan, source.data(), filters.data,
+                              {g, grad_y.dtype(), plan, source.data(), filters.data(),
                                data_or_null(bias), grad_x.data(), workspace.data()});
 }
 

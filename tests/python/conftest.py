@@ -9,11 +9,38 @@ import numpy as np
 import pytest
 
 import striate as st
+from devices import On
 from striate import nn
 
 
 def pytest_addoption(parser):
-    parser.addoption("--device", help="cpu or cuda, where the tests that take a device run on both")
+    parser.addoption("--device", help="cpu or cuda: only the tests that take a device, on this one")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "cuda: needs a CUDA device")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(without_gpu())
+    only = config.getoption("--device")
+    if only is None:
+        return
+    chosen, others = [], []
+    for item in items:
+        takes_it = "device" in item.fixturenames
+        takes_it |= only == "cuda" and item.get_closest_marker("cuda") is not None
+        (chosen if takes_it else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+def without_gpu():
+    return pytest.mark.skipif(
+        not st.cuda.is_available(), reason=f"no CUDA device: {st.cuda.unavailable_reason()}"
+    )
 
 
 def pytest_generate_tests(metafunc):
@@ -22,11 +49,14 @@ def pytest_generate_tests(metafunc):
     if "device" not in metafunc.fixturenames:
         return
     only = metafunc.config.getoption("--device")
-    without_gpu = pytest.mark.skipif(
-        not st.cuda.is_available(), reason=f"no CUDA device: {st.cuda.unavailable_reason()}"
-    )
-    devices = ["cpu", pytest.param("cuda", marks=without_gpu)]
+    devices = ["cpu", pytest.param("cuda", marks=without_gpu())]
     metafunc.parametrize("device", [only] if only else devices)
+
+
+@pytest.fixture
+def on(device):
+    """Makes tensors on the test's device: on.tensor(a), on.zeros((2, 3))."""
+    return On(device)
 
 
 @pytest.fixture

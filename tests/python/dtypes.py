@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import striate as st
+from devices import host
 
 DTYPES = {
     "float32": np.float32,
@@ -19,4 +20,4 @@ each_dtype = pytest.mark.parametrize("name", DTYPES)
 
 
 def equal(t, a):
-    np.testing.assert_array_equal(t.detach().numpy() if isinstance(t, st.Tensor) else t, a)
+    np.testing.assert_array_equal(host(t) if isinstance(t, st.Tensor) else t, a)

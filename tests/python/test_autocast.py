@@ -14,25 +14,26 @@ import pytest
 
 import striate as st
 import striate.nn.functional as F
+from devices import host
 from striate import models, nn, optim
 from striate.train import recipe
 
 
-def test_products_in_bfloat16_and_sums_in_float32():
-    x, w = st.randn((2, 4, 8, 8)), st.randn((6, 4, 3, 3))
+def test_products_in_bfloat16_and_sums_in_float32(on):
+    x, w = on.randn((2, 4, 8, 8)), on.randn((6, 4, 3, 3))
     with st.autocast("bfloat16"):
-        y = F.conv2d(x, w, st.randn((6,)))
+        y = F.conv2d(x, w, on.randn((6,)))
         assert y.dtype is st.bfloat16
         assert F.relu(F.max_pool2d(y + y, 2)).dtype is st.bfloat16
-        assert F.linear(x, st.randn((5, 8)), st.randn((5,))).dtype is st.bfloat16
-        assert (x @ st.randn((8, 3))).dtype is st.bfloat16
-        assert F.conv1d(st.randn((1, 4, 9)), st.randn((2, 4, 3))).dtype is st.bfloat16
-        assert F.conv_transpose2d(y, st.randn((6, 2, 3, 3))).dtype is st.bfloat16
-        assert F.batch_norm(y, None, None, st.ones(6), st.zeros(6), True).dtype is st.bfloat16
+        assert F.linear(x, on.randn((5, 8)), on.randn((5,))).dtype is st.bfloat16
+        assert (x @ on.randn((8, 3))).dtype is st.bfloat16
+        assert F.conv1d(on.randn((1, 4, 9)), on.randn((2, 4, 3))).dtype is st.bfloat16
+        assert F.conv_transpose2d(y, on.randn((6, 2, 3, 3))).dtype is st.bfloat16
+        assert F.batch_norm(y, None, None, on.ones(6), on.zeros(6), True).dtype is st.bfloat16
         for function in (lambda t: F.softmax(t, 1), lambda t: F.log_softmax(t, 1), st.Tensor.sum,
-                         st.Tensor.mean, lambda t: t + st.ones((6, 1, 1)),
-                         lambda t: F.mse_loss(t, st.zeros(t.shape)),
-                         lambda t: st.cat([t, st.zeros(t.shape)])):  # fmt: skip
+                         st.Tensor.mean, lambda t: t + on.ones((6, 1, 1)),
+                         lambda t: F.mse_loss(t, on.zeros(t.shape)),
+                         lambda t: st.cat([t, on.zeros(t.shape)])):  # fmt: skip
             assert function(y).dtype is st.float32
         assert F.conv2d(x.to("float64"), w.to("float64")).dtype is st.float64
     assert F.conv2d(x, w).dtype is st.float32
@@ -82,54 +83,53 @@ def test_a_converted_weight_is_kept_until_it_is_edited():
     assert values == [4, 8, 20, 28, 28]
 
 
-def test_gradients_are_float32_and_those_of_the_rounded_operands():
+def test_gradients_are_float32_and_those_of_the_rounded_operands(on):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((3, 20)), rng.standard_normal((7, 20))
-    weight = st.tensor(w.astype(np.float32), requires_grad=True)
-    bias = st.zeros(7).requires_grad_()
-    source = st.tensor(x.astype(np.float32), requires_grad=True)
+    weight = on.tensor(w.astype(np.float32), requires_grad=True)
+    bias = on.zeros(7).requires_grad_()
+    source = on.tensor(x.astype(np.float32), requires_grad=True)
     with st.autocast("bfloat16"):
         loss = (F.linear(source, weight, bias) * 3.0).sum()
         assert loss.dtype is st.float32
         loss.backward()  # inside on purpose: backward itself is not converted
     assert {t.grad.dtype for t in (weight, bias, source)} == {st.float32}
-    narrow = st.tensor(x.astype(np.float32)).to("bfloat16").to("float64").numpy()
-    np.testing.assert_allclose(
-        weight.grad.numpy(), np.tile(3 * narrow.sum(0), (7, 1)), rtol=2.0**-8
-    )
-    assert bias.grad.numpy().tolist() == [9] * 7
+    narrow = host(on.tensor(x.astype(np.float32)).to("bfloat16")).astype(np.float64)
+    np.testing.assert_allclose(host(weight.grad), np.tile(3 * narrow.sum(0), (7, 1)), rtol=2.0**-8)
+    assert bias.grad.tolist() == [9] * 7
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet18", "resnet20", "squeezenet1_1"])
-def test_every_kind_of_model_runs_and_trains(name):
+def test_every_kind_of_model_runs_and_trains(name, on):
     st.manual_seed(1)
-    model = models.__dict__[name](num_classes=10)
-    x = st.randn({"lenet5": (2, 1, 32, 32), "resnet20": (2, 3, 32, 32)}.get(name, (2, 3, 64, 64)))
+    model = models.__dict__[name](num_classes=10).to(on.device)
+    x = on.randn({"lenet5": (2, 1, 32, 32), "resnet20": (2, 3, 32, 32)}.get(name, (2, 3, 64, 64)))
     optimizer = optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
     with st.autocast("bfloat16"):
-        loss = F.cross_entropy(model(x), st.tensor(np.array([1, 2])))
+        loss = F.cross_entropy(model(x), on.tensor(np.array([1, 2])))
     loss.backward()
     optimizer.step()
     for parameter in model.parameters():
         assert parameter.grad.dtype is st.float32
-        assert np.isfinite(parameter.detach().numpy()).all()
+        assert np.isfinite(host(parameter)).all()
     model.eval()
     with st.no_grad():
-        exact = model(x).numpy()
+        exact = host(model(x))
         with st.autocast("bfloat16"):
             narrow, fused = model(x), model.fuse()(x)
         assert narrow.dtype is fused.dtype
     scale = np.abs(exact).max()
     for got in (narrow, fused):
-        np.testing.assert_allclose(got.to("float32").numpy(), exact, atol=0.1 * scale)
+        np.testing.assert_allclose(host(got), exact, atol=0.1 * scale)
 
 
-def test_state_is_unchanged_when_a_step_fails():
+def test_state_is_unchanged_when_a_step_fails(on):
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(9, 2))
-    before = {k: v.numpy().tobytes() for k, v in model[0].state_dict().items()}
+    model.to(on.device)
+    before = {k: host(v).tobytes() for k, v in model[0].state_dict().items()}
     with pytest.raises(st.ShapeError, match="linear"), st.autocast("bfloat16"):
-        model(st.ones((2, 1, 6, 6)))
-    assert {k: v.numpy().tobytes() for k, v in model[0].state_dict().items()} == before
+        model(on.ones((2, 1, 6, 6)))
+    assert {k: host(v).tobytes() for k, v in model[0].state_dict().items()} == before
     assert all(p.grad is None for p in model.parameters())
     assert not st.is_autocast_enabled()
 
@@ -144,7 +144,7 @@ def lenet(library):
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20"])
-def test_training_beside_torch_autocast(name):
+def test_training_beside_torch_autocast(name, on):
     """The losses of a few steps from the same weights on the same data."""
     torch = pytest.importorskip("torch")
     from striate.bench.worker.torch_twins import twin
@@ -157,6 +157,7 @@ def test_training_beside_torch_autocast(name):
     peer.load_state_dict(
         {k: torch.from_numpy(np.array(v.numpy())) for k, v in model.state_dict().items()}
     )
+    model.to(on.device)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
     target = rng.integers(0, 10, 8)
@@ -166,7 +167,7 @@ def test_training_beside_torch_autocast(name):
     for _ in range(4):
         optimizer.zero_grad()
         with st.autocast("bfloat16"):
-            loss = F.cross_entropy(model(st.tensor(x)), st.tensor(target))
+            loss = F.cross_entropy(model(on.tensor(x)), on.tensor(target))
         loss.backward()
         optimizer.step()
         ours.append(loss.item())

@@ -9,6 +9,7 @@ import pytest
 
 import striate as st
 import striate.nn.functional as F
+from devices import host
 from striate import nn
 
 U_IN = 2.0**-7
@@ -24,13 +25,20 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return ((upper + up) << 16).astype(np.uint32).view(np.float32).astype(np.float64)
 
 
-def bf16(values: np.ndarray, requires_grad: bool = False) -> st.Tensor:
-    return st.tensor(np.asarray(values, np.float32)).to("bfloat16").requires_grad_(requires_grad)
+@pytest.fixture
+def bf16(on):
+    """Makes bfloat16 tensors."""
+
+    def make(values: np.ndarray, requires_grad: bool = False) -> st.Tensor:
+        x = on.tensor(np.asarray(values, np.float32)).to("bfloat16")
+        return x.requires_grad_(requires_grad)
+
+    return make
 
 
 def array(x: st.Tensor) -> np.ndarray:
     assert x.dtype is st.bfloat16
-    return np.asarray(x.detach().to("float64"))
+    return host(x).astype(np.float64)
 
 
 def one_rounding(got: st.Tensor, exact: np.ndarray, slack: float = 0.0) -> None:
@@ -75,7 +83,7 @@ def float64_conv(x, weight, bias, options, grad):
 
 
 @pytest.mark.parametrize("name", CONVS)
-def test_conv_passes_within_the_bound(name):
+def test_conv_passes_within_the_bound(name, bf16):
     rng = np.random.default_rng(len(name))
     x, weight, bias, options = conv_operands(CONVS[name], lambda s: rounded(rng.standard_normal(s)))
     gradient = {}
@@ -97,7 +105,7 @@ def test_conv_passes_within_the_bound(name):
 
 
 @pytest.mark.parametrize("name", CONVS)
-def test_conv_of_integers_is_exact(name, without_winograd):
+def test_conv_of_integers_is_exact(name, without_winograd, bf16):
     rng = np.random.default_rng(7)
     x, weight, bias, options = conv_operands(
         CONVS[name], lambda s: rng.integers(-256, 257, s).astype(np.float64)
@@ -113,7 +121,7 @@ def test_conv_of_integers_is_exact(name, without_winograd):
         np.testing.assert_array_equal(array(got), rounded(wanted))
 
 
-def test_conv_transpose_linear_and_matmul():
+def test_conv_transpose_linear_and_matmul(bf16):
     rng = np.random.default_rng(3)
     x, weight = (
         rounded(rng.standard_normal((2, 6, 5, 7))),
@@ -135,18 +143,18 @@ def test_conv_transpose_linear_and_matmul():
         one_rounding(right.grad, a.T @ np.ones(y.shape), 1e-4)
 
 
-def test_fused_convolution_adds_the_residual_before_it_rounds():
+def test_fused_convolution_adds_the_residual_before_it_rounds(bf16, on):
     rng = np.random.default_rng(4)
     x, w = rounded(rng.standard_normal((2, 8, 6, 6))), rounded(rng.standard_normal((40, 8, 3, 3)))
     r, b = rounded(rng.standard_normal((2, 40, 6, 6))), rng.standard_normal(40).astype(np.float32)
     wide = F.conv2d(*(st.tensor(t, dtype="float64") for t in (x, w, b)), padding=1)
-    exact = np.maximum(np.asarray(wide) + r, 0)
-    got = F.conv2d_fused(bf16(x), bf16(w), st.tensor(b), padding=1, residual=bf16(r), relu=True)
+    exact = np.maximum(host(wide) + r, 0)
+    got = F.conv2d_fused(bf16(x), bf16(w), on.tensor(b), padding=1, residual=bf16(r), relu=True)
     one_rounding(got, exact, 1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
-def test_element_wise(size):
+def test_element_wise(size, bf16):
     rng = np.random.default_rng(size)
     a, b = rounded(rng.standard_normal(size)), rounded(rng.uniform(0.5, 2, size))
     x, y = bf16(a), bf16(b)
@@ -157,35 +165,35 @@ def test_element_wise(size):
         (st.sqrt(y), np.sqrt(b)), (y**2.0, b * b), (st.abs(x), np.abs(a)),
     ):  # fmt: skip
         one_rounding(got, exact, 1e-6)
-    assert (np.asarray(x < y) == (a < b)).all()
+    assert (host(x < y) == (a < b)).all()
     one_rounding(x.sum(), a.sum(), 1e-4)
     one_rounding(x.mean(), a.mean(), 1e-6)
     assert x.max().item() == a.max()
     assert x.argmax().item() == a.argmax()
 
 
-def test_sums_keep_what_bfloat16_cannot():
-    ones = st.ones((1000, 3)).to("bfloat16")
-    assert np.asarray(ones.sum(0).to("float32")).tolist() == [1000, 1000, 1000]
+def test_sums_keep_what_bfloat16_cannot(on):
+    ones = on.ones((1000, 3)).to("bfloat16")
+    assert host(ones.sum(0)).tolist() == [1000, 1000, 1000]
     assert ones.sum().item() == 3008  # 3000, rounded once
-    index = st.tensor(np.zeros(1000, np.int64))
-    x = st.zeros((1, 2)).to("bfloat16").requires_grad_()
+    index = on.tensor(np.zeros(1000, np.int64))
+    x = on.zeros((1, 2)).to("bfloat16").requires_grad_()
     y = x[index]
-    y.backward(st.ones(y.shape).to("bfloat16"))
-    assert np.asarray(x.grad.to("float32")).tolist() == [[1000, 1000]]
+    y.backward(on.ones(y.shape).to("bfloat16"))
+    assert host(x.grad).tolist() == [[1000, 1000]]
 
 
-def test_nan_and_ties():
-    x = st.tensor(np.array([np.nan, np.inf, -np.inf, 1 + 2.0**-8, 1 + 3 * 2.0**-8], np.float32))
-    got = np.asarray(x.to("bfloat16").to("float32"))
+def test_nan_and_ties(on):
+    x = on.tensor(np.array([np.nan, np.inf, -np.inf, 1 + 2.0**-8, 1 + 3 * 2.0**-8], np.float32))
+    got = host(x.to("bfloat16"))
     assert np.isnan(got[0])
     assert got[1:].tolist() == [np.inf, -np.inf, 1.0, 1 + 2.0**-6]
-    assert np.isnan((x.to("bfloat16") * 1.0).to("float32").numpy()[0])
-    assert np.isnan(st.relu(x.to("bfloat16")).to("float32").numpy()[0])
+    assert np.isnan(host(x.to("bfloat16") * 1.0)[0])
+    assert np.isnan(host(st.relu(x.to("bfloat16")))[0])
 
 
 @pytest.mark.parametrize("channels", [1, 5, 32, 70])
-def test_pooling(channels):
+def test_pooling(channels, bf16):
     rng = np.random.default_rng(channels)
     x = rounded(rng.standard_normal((2, channels, 9, 8)))
     pools = (
@@ -207,20 +215,22 @@ def test_pooling(channels):
 
 @pytest.mark.parametrize("shape", [(6, 5), (4, 3, 7, 5), (2, 70, 3, 3)])
 @pytest.mark.parametrize("training", [True, False])
-def test_batch_norm_keeps_float32_statistics(shape, training):
+def test_batch_norm_keeps_float32_statistics(shape, training, on):
     rng = np.random.default_rng(1)
     x, grad = rounded(3 + rng.standard_normal(shape)), rounded(rng.standard_normal(shape))
     c = shape[1]
     vectors = [rng.uniform(0.5, 1.5, c).astype(np.float32) for _ in range(4)]
     results = []
-    for dtype in ("float64", "bfloat16"):
-        precise = "float64" if dtype == "float64" else "float32"
-        mean, var, weight, bias = (st.tensor(v, dtype=precise) for v in vectors)
+    for dtype, precise, tensor in (
+        ("float64", "float64", st.tensor),
+        ("bfloat16", "float32", on.tensor),
+    ):
+        mean, var, weight, bias = (tensor(v, dtype=precise) for v in vectors)
         weight.requires_grad_()
         bias.requires_grad_()
-        source = st.tensor(x, dtype="float64").to(dtype).requires_grad_()
+        source = tensor(x, dtype=dtype).requires_grad_()
         y = F.batch_norm(source, mean, var, weight, bias, training)
-        y.backward(st.tensor(grad, dtype="float64").to(dtype))
+        y.backward(tensor(grad, dtype=dtype))
         results.append((y, source.grad, weight.grad, bias.grad, mean, var))
     for index, (exact, got) in enumerate(zip(*results, strict=True)):
         exact = np.asarray(exact.detach())
@@ -228,11 +238,11 @@ def test_batch_norm_keeps_float32_statistics(shape, training):
             one_rounding(got, exact, 1e-5)
         else:
             assert got.dtype is st.float32
-            np.testing.assert_allclose(np.asarray(got), exact, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(host(got), exact, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(5, 10), (3, 200), (2, 7, 4, 5)])
-def test_softmax_response_norm_and_dropout(shape):
+def test_softmax_response_norm_and_dropout(shape, bf16, on):
     rng = np.random.default_rng(2)
     x, grad = rounded(rng.standard_normal(shape)), rounded(rng.standard_normal(shape))
     functions = [lambda t: F.softmax(t, 1), lambda t: F.log_softmax(t, 1)]
@@ -247,68 +257,69 @@ def test_softmax_response_norm_and_dropout(shape):
         # The backward reads the rounded output.
         np.testing.assert_allclose(array(narrow.grad), np.asarray(wide.grad), atol=0.04)
     st.manual_seed(3)
-    kept = np.asarray(F.dropout(st.ones((500,)), 0.25)) != 0
+    kept = host(F.dropout(on.ones((500,)), 0.25)) != 0
     st.manual_seed(3)
-    got = array(F.dropout(st.ones((500,)).to("bfloat16"), 0.25))
+    got = array(F.dropout(on.ones((500,)).to("bfloat16"), 0.25))
     np.testing.assert_array_equal(got, np.where(kept, rounded(4 / 3), 0))
 
 
-def test_losses_are_float32():
+def test_losses_are_float32(bf16, on):
     rng = np.random.default_rng(5)
-    x, target = rounded(rng.standard_normal((8, 10))), st.tensor(rng.integers(0, 10, 8))
+    x, target = rounded(rng.standard_normal((8, 10))), rng.integers(0, 10, 8)
     narrow = bf16(x, True)
-    loss = F.cross_entropy(narrow, target)
+    loss = F.cross_entropy(narrow, on.tensor(target))
     assert loss.dtype is st.float32
     wide = st.tensor(x, dtype="float64", requires_grad=True)
-    expected = F.cross_entropy(wide, target)
+    expected = F.cross_entropy(wide, st.tensor(target))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     loss.backward()
     expected.backward()
     one_rounding(narrow.grad, np.asarray(wide.grad), 1e-8)
     assert F.mse_loss(bf16(x), bf16(x)).dtype is st.float32
-    assert F.nll_loss(F.log_softmax(bf16(x), 1), target).dtype is st.float32
+    assert F.nll_loss(F.log_softmax(bf16(x), 1), on.tensor(target)).dtype is st.float32
 
 
-def test_module_in_bfloat16_keeps_batch_norm_float32():
+def test_module_in_bfloat16_keeps_batch_norm_float32(on):
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).to("bfloat16")
+    model.to(on.device)
     assert model[0].weight.dtype is st.bfloat16
     assert {t.dtype for t in (model[1].weight, model[1].running_var)} == {st.float32}
-    y = model(st.randn((2, 3, 8, 8)).to("bfloat16"))
+    y = model(on.randn((2, 3, 8, 8)).to("bfloat16"))
     assert y.dtype is st.bfloat16
     model.eval()
     with st.no_grad():
-        x = st.randn((2, 3, 8, 8)).to("bfloat16")
+        x = on.randn((2, 3, 8, 8)).to("bfloat16")
         np.testing.assert_allclose(array(model.fuse()(x)), array(model(x)), atol=0.03)
     assert model.double()[1].weight.dtype is st.float64
 
 
-def test_mixed_types_are_refused():
-    x, w = st.randn((1, 2, 4, 4)), st.randn((2, 2, 3, 3))
+def test_mixed_types_are_refused(on):
+    x, w = on.randn((1, 2, 4, 4)), on.randn((2, 2, 3, 3))
     with pytest.raises(st.DTypeError, match=r"conv2d: expected weight of type bfloat16"):
         F.conv2d(x.to("bfloat16"), w)
     with pytest.raises(st.DTypeError, match=r"add: expected"):
         x + x.to("bfloat16")
     with pytest.raises(st.DTypeError, match=r"batch_norm: expected weight of type float32"):
-        F.batch_norm(x.to("bfloat16"), None, None, st.ones(2).to("bfloat16"), None, True)
+        F.batch_norm(x.to("bfloat16"), None, None, on.ones(2).to("bfloat16"), None, True)
     with pytest.raises(st.DTypeError, match=r"conv2d: expected bias of type bfloat16"):
-        F.conv2d(x.to("bfloat16"), w.to("bfloat16"), st.ones(2, dtype="float64"))
+        F.conv2d(x.to("bfloat16"), w.to("bfloat16"), on.ones(2, dtype="float64"))
     weight = nn.Parameter(w.to("bfloat16"))
-    weight.grad = st.ones(w.shape).to("bfloat16")
-    before = np.asarray(weight.detach().to("float32")).copy()
+    weight.grad = on.ones(w.shape).to("bfloat16")
+    before = host(weight)
     with pytest.raises(st.DTypeError, match=r"sgd: expected parameters of type float32 or float64"):
         st.optim.SGD([weight], lr=0.1).step()
-    np.testing.assert_array_equal(np.asarray(weight.detach().to("float32")), before)
+    np.testing.assert_array_equal(host(weight), before)
 
 
 @pytest.mark.parametrize("name", ["3x3", "stem", "1x1", "3x3 stride", "wide"])
 def test_bits_do_not_depend_on_threads(name):
     rng = np.random.default_rng(9)
-    x, weight, bias, options = conv_operands(CONVS[name], rng.standard_normal)
+    *operands, options = conv_operands(CONVS[name], rng.standard_normal)
     before, results = st.get_num_threads(), []
     try:
         for threads in (1, 2, 3, 7):
             st.set_num_threads(threads)
-            tensors = [bf16(t, True) for t in (x, weight, bias)]
+            tensors = [st.tensor(t, dtype="bfloat16", requires_grad=True) for t in operands]
             y = F.conv2d(*tensors, **options)
             y.backward(y.detach())
             results.append([array(t) for t in (y, *(t.grad for t in tensors))])
@@ -319,7 +330,7 @@ def test_bits_do_not_depend_on_threads(name):
             np.testing.assert_array_equal(a, b)
 
 
-def test_nan_stays_where_it_is():
+def test_nan_stays_where_it_is(bf16):
     x = np.ones((1, 3, 5, 7))
     x[0, 0, 4, 6] = np.nan
     weight = bf16(np.ones((40, 3, 2, 2)), True)

@@ -9,10 +9,6 @@ import striate as st
 import striate.nn.functional as F
 from striate import models, nn, optim
 
-needs_cuda = pytest.mark.skipif(
-    not st.cuda.is_available(), reason=f"no CUDA device: {st.cuda.unavailable_reason()}"
-)
-
 
 def test_build_info_names_the_backends():
     info = dict(line.split(": ", 1) for line in st.build_info().splitlines())
@@ -55,7 +51,7 @@ def test_device_names():
             x.to(name)  # neither a device nor a type: the message lists both
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_cuda_elementwise():
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((33, 65)).astype(np.float32) for _ in range(2))
@@ -67,7 +63,7 @@ def test_cuda_elementwise():
     np.testing.assert_array_equal(x.to("cpu").numpy(), a)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_losses_track_the_cpus():
     """Ten steps of LeNet-5, with a batch norm and a dropout after it."""
     rng = np.random.default_rng(0)
@@ -92,7 +88,7 @@ def test_losses_track_the_cpus():
     np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=1e-4)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_mixed_devices():
     with pytest.raises(st.DeviceError, match="add"):
         st.ones((2,)) + st.ones((2,), device="cuda")

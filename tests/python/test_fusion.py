@@ -7,6 +7,7 @@ import pytest
 
 import striate as st
 import striate.nn.functional as F
+from devices import host
 from striate import models, nn
 
 CASES = [  # n, channels, filters, size, kernel, options: direct, joined pixels, groups, Winograd
@@ -22,29 +23,29 @@ CASES = [  # n, channels, filters, size, kernel, options: direct, joined pixels,
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("with_residual", [False, True])
-def test_equals_its_parts(case, relu, with_residual):
+def test_equals_its_parts(case, relu, with_residual, on):
     n, c, o, size, kernel, options = case
-    x = st.randn(n, c, size, size)
-    w, b = st.randn(o, c // options.get("groups", 1), kernel, kernel), st.randn(o)
+    x = on.randn(n, c, size, size)
+    w, b = on.randn(o, c // options.get("groups", 1), kernel, kernel), on.randn(o)
     plain = F.conv2d(x, w, b, **options)
-    residual = st.randn(*plain.shape) if with_residual else None
+    residual = on.randn(*plain.shape) if with_residual else None
     expected = plain if residual is None else plain + residual
     expected = F.relu(expected) if relu else expected
     fused = F.conv2d_fused(x, w, b, **options, residual=residual, relu=relu)
-    assert np.array_equal(fused.numpy(), expected.numpy())
+    assert np.array_equal(host(fused), host(expected))
 
 
-def test_relu_keeps_nan():
-    x = st.full((1, 1, 4, 4), float("nan"))
-    assert np.isnan(F.conv2d_fused(x, st.ones(1, 1, 3, 3), relu=True).numpy()).all()
+def test_relu_keeps_nan(on):
+    x = on.full((1, 1, 4, 4), float("nan"))
+    assert np.isnan(host(F.conv2d_fused(x, on.ones(1, 1, 3, 3), relu=True))).all()
 
 
-def test_bad_input():
-    x, w = st.ones(1, 2, 5, 5), st.ones(3, 2, 3, 3)
+def test_bad_input(on):
+    x, w = on.ones(1, 2, 5, 5), on.ones(3, 2, 3, 3)
     with pytest.raises(st.ShapeError, match=r"conv2d_fused: .*residual.*\(1, 3, 3, 3\)"):
-        F.conv2d_fused(x, w, residual=st.ones(1, 3, 3, 4))
+        F.conv2d_fused(x, w, residual=on.ones(1, 3, 3, 4))
     with pytest.raises(st.DTypeError, match="residual"):
-        F.conv2d_fused(x, w, residual=st.ones(1, 3, 3, 3, dtype="float64"))
+        F.conv2d_fused(x, w, residual=on.ones(1, 3, 3, 3, dtype="float64"))
     w.requires_grad = True
     with pytest.raises(st.ArgumentError, match="for inference"):
         F.conv2d_fused(x, w)
@@ -75,13 +76,13 @@ def lively(model: nn.Module) -> nn.Module:
         ("squeezenet1_1", (1, 3, 64, 64)),
     ],
 )
-def test_fused_model_equals_its_original(name, shape):
+def test_fused_model_equals_its_original(name, shape, on):
     st.manual_seed(3)
-    model = lively(getattr(models, name)())
-    before = {key: tensor.numpy().tobytes() for key, tensor in model.state_dict().items()}
+    model = lively(getattr(models, name)()).to(on.device)
+    before = {key: host(tensor).tobytes() for key, tensor in model.state_dict().items()}
     fused = model.fuse()
-    x = st.randn(*shape)
-    expected, result = (run(x).detach().numpy() for run in (model, fused))
+    x = on.randn(*shape)
+    expected, result = (host(run(x)) for run in (model, fused))
     assert np.linalg.norm(result - expected) < 1e-5 * np.linalg.norm(expected)
     kinds = {type(layer) for layer in fused.modules()}
     assert nn.BatchNorm2d not in kinds
@@ -91,12 +92,23 @@ def test_fused_model_equals_its_original(name, shape):
         for p in layer.parameters()
         if type(layer).__name__ == "FusedConv2d"
     )
-    assert {key: tensor.numpy().tobytes() for key, tensor in model.state_dict().items()} == before
+    assert {key: host(tensor).tobytes() for key, tensor in model.state_dict().items()} == before
     assert any(p.requires_grad for p in model.parameters())
 
 
-def test_batch_norm_without_running_statistics_stays():
+def test_batch_norm_without_running_statistics_stays(on):
     conv, norm = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False)
-    model = nn.Sequential(conv, norm, nn.ReLU()).eval()
-    x = st.randn(2, 2, 8, 8)
-    assert np.array_equal(model(x).detach().numpy(), model.fuse()(x).detach().numpy())
+    model = nn.Sequential(conv, norm, nn.ReLU()).to(on.device).eval()
+    x = on.randn(2, 2, 8, 8)
+    assert np.array_equal(host(model(x)), host(model.fuse()(x)))
+
+
+def test_batch_norm_without_weight_and_bias(on):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, affine=False), nn.ReLU())
+    model.to(on.device)
+    with st.no_grad():
+        model[1].running_mean.copy_(on.randn(3))
+        model[1].running_var.copy_(on.rand(3) + 0.5)
+    model.eval()
+    x = on.randn(2, 2, 8, 8)
+    np.testing.assert_allclose(host(model.fuse()(x)), host(model(x)), rtol=1e-5, atol=1e-6)

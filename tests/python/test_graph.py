@@ -7,6 +7,7 @@ import pytest
 
 import striate as st
 import striate.nn.functional as F
+from devices import host
 from striate import data, models, nn, optim
 from striate.train import Trainer, load_dataset, recipe
 
@@ -26,11 +27,11 @@ def small_net():
     )
 
 
-def batches(count):
+def batches(on, count):
     rng = np.random.default_rng(0)
     for _ in range(count):
         images = rng.standard_normal((6, 3, 16, 16)).astype(np.float32)
-        yield st.tensor(images), st.tensor(rng.integers(0, 5, 6))
+        yield on.tensor(images), on.tensor(rng.integers(0, 5, 6))
 
 
 OPTIMIZERS = {
@@ -41,36 +42,37 @@ OPTIMIZERS = {
 }
 
 
-def train(optimizer_name, captured, steps=6):
+def train(on, optimizer_name, captured, autocast=False, steps=6):
     """The state after a few steps with a moving learning rate, the losses, and the generator's."""
-    model = small_net().train()
+    model = small_net().train().to(on.device)
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())
     schedule = optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
 
     def step(images, labels):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
+        with st.autocast(enabled=autocast):
+            loss = F.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
         return loss
 
     run = st.graph(step) if captured else step
     losses = []
-    for images, labels in batches(steps):
+    for images, labels in batches(on, steps):
         losses.append(run(images, labels).item())
         schedule.step()
-    state = {name: x.numpy().copy() for name, x in model.state_dict().items()}
+    state = {name: host(x).copy() for name, x in model.state_dict().items()}
     buffers = optimizer.state_dict()["state"]
-    state |= {
-        f"{i}.{k}": x.numpy().copy() for i, entry in buffers.items() for k, x in entry.items()
-    }
+    state |= {f"{i}.{k}": host(x).copy() for i, entry in buffers.items() for k, x in entry.items()}
     return state, losses, st.get_rng_state()
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_equals_eager_bit_for_bit(name):
-    expected, losses, generator = train(name, captured=False)
-    state, graph_losses, graph_generator = train(name, captured=True)
+@pytest.mark.parametrize(
+    ("name", "autocast"), [*((name, False) for name in OPTIMIZERS), ("momentum", True)]
+)
+def test_training_equals_eager_bit_for_bit(name, autocast, on):
+    expected, losses, generator = train(on, name, captured=False, autocast=autocast)
+    state, graph_losses, graph_generator = train(on, name, captured=True, autocast=autocast)
     assert graph_losses == losses
     assert graph_generator == generator
     assert state.keys() == expected.keys()
@@ -78,31 +80,35 @@ def test_training_equals_eager_bit_for_bit(name):
         np.testing.assert_array_equal(state[key], value, err_msg=key)
 
 
-def test_inference_keeps_packed_weights_and_notices_an_edit():
-    model = models.lenet5().eval()
-    images = st.randn((4, 1, 32, 32))
+@pytest.mark.parametrize("autocast", [False, True])
+def test_inference_keeps_packed_weights_and_notices_an_edit(autocast, on):
+    """With autocast, weights that are converted as well."""
+    model = models.lenet5().to(on.device).eval()
+    images = on.randn((4, 1, 32, 32))
 
     @st.graph
     def infer(x):
-        with st.no_grad():
+        with st.no_grad(), st.autocast(enabled=autocast):
             return model(x)
 
-    with st.no_grad():
-        expected = model(images).numpy().copy()
+    def eager():
+        with st.no_grad(), st.autocast(enabled=autocast):
+            return host(model(images)).copy()
+
+    expected = eager()
     for _ in range(3):
-        np.testing.assert_array_equal(infer(images).numpy(), expected)
+        np.testing.assert_array_equal(host(infer(images)), expected)
     with st.no_grad():
         next(model.parameters()).mul_(2.0)
     with pytest.raises(st.AutogradError, match=r"^graph: expected a weight as it was"):
         infer(images)
     infer.reset()
-    with st.no_grad():
-        expected = model(images).numpy().copy()
-    np.testing.assert_array_equal(infer(images).numpy(), expected)
+    assert not np.array_equal(eager(), expected)
+    np.testing.assert_array_equal(host(infer(images)), eager())
 
 
-def test_eager_use_of_trained_weights_sees_the_replay():
-    model = nn.Conv2d(2, 2, 3)
+def test_eager_use_of_trained_weights_sees_the_replay(on):
+    model = nn.Conv2d(2, 2, 3).to(on.device)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
 
     @st.graph
@@ -113,55 +119,58 @@ def test_eager_use_of_trained_weights_sees_the_replay():
         optimizer.step()
         return loss
 
-    x = st.randn((1, 2, 5, 5))
+    x = on.randn((1, 2, 5, 5))
     for _ in range(3):
         step(x)
         with st.no_grad():  # would be stale if the replay did not count as an edit
-            result = model(x).numpy()
+            result = host(model(x))
             fresh = F.conv2d(x, model.weight.detach().clone(), model.bias.detach().clone())
-        np.testing.assert_array_equal(result, fresh.numpy())
+        np.testing.assert_array_equal(result, host(fresh))
 
 
-def test_memory_of_a_graph_is_its_own():
+def test_memory_of_a_graph_is_its_own(on):
     """Results of eager code live through replays, and inputs may be dropped."""
 
     @st.graph
     def double(x):
         return (x + x) * 1.0
 
-    x = st.ones((1000,))
+    x = on.ones((1000,))
     double(x)
     first = double(x).clone()
-    held = [st.full((1000,), float(i)) for i in range(20)]
+    held = [on.full((1000,), float(i)) for i in range(20)]
     del x
-    result = double(st.full((1000,), 4.0))
+    result = double(on.full((1000,), 4.0))
     assert first.sum().item() == 2000
     assert result.sum().item() == 8000
-    assert [h.numpy()[0] for h in held] == list(range(20))
+    assert [host(h)[0] for h in held] == list(range(20))
 
 
-def test_a_result_outlives_its_graph():
+def test_a_result_outlives_its_graph(on):
     double = st.graph(lambda x: x + x)
-    x = st.ones((100,))
+    x = on.ones((100,))
     double(x)
     result = double(x)
     del double
-    st.empty((100,)).fill_(7.0)
+    on.empty((100,)).fill_(7.0)
     assert result.sum().item() == 200
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x.sum().item(), "item: reading an element on cpu"),
-        (lambda x: x.numpy(), "lend: lending elements"),
-        (lambda x: st.tensor([1.0]) + x, "tensor: expected no graph under capture"),
+        (lambda on, x: x.sum().item(), "item: reading an element on (cpu|cuda)"),
+        (lambda on, x: x.cpu().numpy(), "lend: lending elements|to: a copy to another device"),
+        (
+            lambda on, x: on.tensor([1.0]) + x,
+            "tensor: expected no graph under capture|to: a copy from another device",
+        ),
     ],
     ids=["item", "numpy", "tensor"],
 )
-def test_reading_during_a_capture(function, message):
-    captured = st.graph(function)
-    x = st.ones((3,))
+def test_reading_during_a_capture(function, message, on):
+    captured = st.graph(lambda x: function(on, x))
+    x = on.ones((3,))
     captured(x)
     state = st.get_rng_state()
     with pytest.raises(st.DeviceError, match=message):
@@ -170,52 +179,59 @@ def test_reading_during_a_capture(function, message):
     assert (x + 1).sum().item() == 6  # the capture is over
 
 
-def test_gradients_must_start_from_none():
-    weight = st.ones((3,), requires_grad=True)
+def test_gradients_must_start_from_none(on):
+    weight = on.ones((3,), requires_grad=True)
 
     @st.graph
     def step(x):
         (weight * x).sum().backward()
 
-    x = st.ones((3,))
+    x = on.ones((3,))
     step(x)
     with pytest.raises(st.AutogradError, match="zero_grad"):
         step(x)
 
 
-def test_label_out_of_range():
+def test_label_out_of_range(on):
     @st.graph
     def loss(scores, labels):
         return F.cross_entropy(scores, labels)
 
-    scores, good = st.randn((4, 3)), st.tensor([0, 1, 2, 0])
+    scores, good = on.randn((4, 3)), on.tensor([0, 1, 2, 0])
     loss(scores, good)
     loss(scores, good)
-    with pytest.raises(IndexError, match=r"cross_entropy: expected labels in \[0, 3\), got 3"):
-        loss(scores, st.tensor([0, 3, 1, 1]))
+
+    def wrong():
+        loss(scores, on.tensor([0, 3, 1, 1]))
+        loss.check()  # the CPU has raised by now
+
+    with pytest.raises(
+        IndexError, match=r"cross_entropy: expected labels in \[0, 3\), got (3|others)"
+    ):
+        wrong()
     assert np.isfinite(loss(scores, good).item())
 
 
-def test_other_arguments():
+def test_other_arguments(on):
     add = st.graph(lambda a, b: a + b)
     with pytest.raises(st.ArgumentError, match="expected tensors as arguments, got none"):
         add()
     with pytest.raises(st.ArgumentError, match="got Tensor, int"):
-        add(st.ones((2,)), 1)
-    add(st.ones((2,)), st.ones((2,)))
-    add(st.ones((2,)), st.ones((2,)))
-    for bad in (st.ones((3,)), st.ones((2,), dtype=st.float64)):
+        add(on.ones((2,)), 1)
+    add(on.ones((2,)), on.ones((2,)))
+    add(on.ones((2,)), on.ones((2,)))
+    for bad in (on.ones((3,)), on.ones((2,), dtype=st.float64)):
         with pytest.raises(
             st.ShapeError, match=r"expected arguments as captured, .*float32 \(2,\)"
         ):
-            add(bad, st.ones((2,)))
+            add(bad, on.ones((2,)))
 
 
-def test_optimizer_needs_its_buffers_first():
-    weight = nn.Linear(2, 2)
+def test_optimizer_needs_its_buffers_first(on):
+    weight = nn.Linear(2, 2).to(on.device)
     optimizer = optim.SGD(weight.parameters(), lr=0.1, momentum=0.9)
-    graph = st._core.Graph(st.Device("cpu"))
-    x = st.ones((1, 2))
+    graph = st._core.Graph(st.Device(on.device))
+    x = on.ones((1, 2))
 
     def step():
         optimizer.zero_grad()
@@ -228,12 +244,14 @@ def test_optimizer_needs_its_buffers_first():
         graph.replay()
 
 
-def test_the_trainer_replays_its_steps(tmp_path):
+def test_the_trainer_replays_its_steps(tmp_path, device):
     """The same checkpoint, byte for byte, with and without; a last batch of another size too."""
     train_set = data.Subset(load_dataset("lenet5", "digits", train=True), range(70))
     files = []
     for graph in (False, True):
-        trainer = Trainer(recipe("lenet5", "digits", epochs=2), train_set, graph=graph)
+        trainer = Trainer(
+            recipe("lenet5", "digits", epochs=2), train_set, device=device, graph=graph
+        )
         while not trainer.finished:
             trainer.run_epoch()
         files.append(tmp_path / f"{graph}.safetensors")
@@ -241,8 +259,8 @@ def test_the_trainer_replays_its_steps(tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_events_on_the_cpu():
-    start, end = (st.cuda.Event("cpu") for _ in range(2))
+def test_events(device):
+    start, end = (st.cuda.Event(device) for _ in range(2))
     with pytest.raises(st.ArgumentError, match="two recorded events"):
         start.elapsed_time(end)
     start.record()

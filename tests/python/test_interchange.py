@@ -67,13 +67,18 @@ def test_dlpack_numpy(name):
 
 
 @pytest.mark.parametrize("name", ["float32", "float64", "int64", "int32", "uint8", "bfloat16"])
-def test_dlpack_torch(name):
+def test_dlpack_torch(name, device):
     torch = pytest.importorskip("torch", reason="torch is the other side of the exchange")
-    theirs = torch.arange(12).reshape(3, 4).to(getattr(torch, name))
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    theirs = torch.arange(12, device=device).reshape(3, 4).to(getattr(torch, name))
     ours = st.from_dlpack(theirs.t())
     assert ours.shape == (4, 3)
     assert ours.dtype is getattr(st, name)
+    assert ours.device.type == device
     theirs[1, 2] = 42
+    if device == "cuda":
+        torch.cuda.synchronize()  # the streams met at the exchange, not at this edit
     assert ours[2, 1].to(st.float32).item() == 42
     again = torch.from_dlpack(ours)
     assert again.data_ptr() == theirs.data_ptr()

@@ -7,6 +7,7 @@ import gzip
 import numpy as np
 
 import striate as st
+from devices import host
 from striate import models, nn
 
 # The lecture's table for an input of 1x32x32: layer, output shape, parameters.
@@ -39,13 +40,13 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def test_lenet5_is_the_lectures():
+def test_lenet5_is_the_lectures(on):
     st.manual_seed(0)
-    model = models.lenet5()
+    model = models.lenet5().to(on.device)
     assert parameters(model) == 61_706
-    y = model(st.rand((3, 1, 32, 32)))
+    y = model(on.rand((3, 1, 32, 32)))
     assert y.shape == (3, 10)
-    np.testing.assert_allclose(np.exp(y.detach().numpy()).sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(host(y)).sum(1), 1, rtol=1e-5)
 
 
 def test_summary_is_the_lectures_table():
@@ -79,11 +80,11 @@ def test_lenet5_as_published_in_1998():
     assert model(st.rand((2, 1, 32, 32))).shape == (2, 10)
 
 
-def test_lenet1_as_published_in_1989():
+def test_lenet1_as_published_in_1989(on):
     """LeCun et al. 1989: 2,578 independent parameters and 98,442 connections, of which each unit
     has one for every input and one for its bias."""
-    model = models.lenet1()
-    assert model(st.rand((2, 1, 28, 28))).shape == (2, 10)
+    model = models.lenet1().to(on.device)
+    assert model(on.rand((2, 1, 28, 28))).shape == (2, 10)
     assert parameters(model) == 2_578
     h1, h2 = 4 * 24**2 * (25 + 1), 4 * 12**2 * (4 + 1)
     h3 = 8**2 * parameters(model.h3)
@@ -128,15 +129,15 @@ def caffe_lenet(path) -> nn.Module:
     return model.eval()
 
 
-def test_published_lenet_on_mnist(data_dir):
+def test_published_lenet_on_mnist(data_dir, on):
     """9,894 of 10,000, as a plain NumPy forward pass counts with the same weights."""
-    model = caffe_lenet(data_dir / "lenet" / "lenet.bin")
+    model = caffe_lenet(data_dir / "lenet" / "lenet.bin").to(on.device)
     images = read_idx(data_dir / "mnist" / "t10k-images-idx3-ubyte.gz")
     labels = read_idx(data_dir / "mnist" / "t10k-labels-idx1-ubyte.gz")
     correct = 0
     with st.no_grad():
         for i in range(0, 10_000, 1_000):
             x = images[i : i + 1_000, None].astype(np.float32) / 256
-            predicted = model(st.tensor(x)).argmax(1).numpy()
+            predicted = host(model(on.tensor(x)).argmax(1))
             correct += int((predicted == labels[i : i + 1_000]).sum())
     assert correct == 9_894

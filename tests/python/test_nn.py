@@ -10,6 +10,7 @@ import pytest
 import reference as ref
 import striate as st
 import striate.nn.functional as F
+from devices import host
 from striate import nn
 
 
@@ -26,7 +27,7 @@ class Block(nn.Module):
 
 
 def bits(module):
-    return {k: v.numpy().tobytes() for k, v in module.state_dict().items()}
+    return {k: host(v).tobytes() for k, v in module.state_dict().items()}
 
 
 def test_registration():
@@ -66,15 +67,15 @@ def test_init_of_the_base_may_be_left_out():
     assert list(Terse().state_dict()) == ["conv.weight", "conv.bias"]
 
 
-def test_shared_parameters_are_listed_once():
-    linear = nn.Linear(3, 3)
+def test_shared_parameters_are_listed_once(on):
+    linear = nn.Linear(3, 3).to(on.device)
     model = nn.Sequential(linear, linear)
     assert len(list(model.parameters())) == 2
-    model(st.ones((1, 3))).sum().backward()
+    model(on.ones((1, 3))).sum().backward()
     assert linear.weight.grad is not None
 
 
-def test_modes():
+def test_modes(on):
     model = nn.Sequential(nn.Sequential(nn.Dropout(0.5)), nn.BatchNorm2d(1))
     assert model.training
     assert model[0][0].training
@@ -83,30 +84,30 @@ def test_modes():
     assert not model[0][0].training
     model.train()
     assert model[0][0].training
-    x = st.ones((100,))
-    assert 0 < np.count_nonzero(model[0][0](x).numpy()) < 100
-    np.testing.assert_array_equal(model[0][0].eval()(x).numpy(), 1)
+    x = on.ones((100,))
+    assert 0 < np.count_nonzero(host(model[0][0](x))) < 100
+    np.testing.assert_array_equal(host(model[0][0].eval()(x)), 1)
 
 
-def test_dropout_scales_and_counts():
-    y = F.dropout(st.ones((100_000,)), 0.3).numpy()
+def test_dropout_scales_and_counts(on):
+    y = host(F.dropout(on.ones((100_000,)), 0.3))
     np.testing.assert_allclose(np.unique(y), [0, 1 / 0.7], rtol=1e-6)
     assert np.count_nonzero(y) == pytest.approx(70_000, rel=0.02)
-    assert F.dropout(st.ones((10,)), 1.0).sum().item() == 0
-    x = st.rand((10,))
-    np.testing.assert_array_equal(F.dropout(x, 0.0).numpy(), x.numpy())
+    assert F.dropout(on.ones((10,)), 1.0).sum().item() == 0
+    x = on.rand((10,))
+    np.testing.assert_array_equal(host(F.dropout(x, 0.0)), host(x))
 
 
-def test_zero_grad_and_requires_grad():
-    model = nn.Sequential(nn.Linear(3, 3))
-    model(st.ones((1, 3))).sum().backward()
+def test_zero_grad_and_requires_grad(on):
+    model = nn.Sequential(nn.Linear(3, 3)).to(on.device)
+    model(on.ones((1, 3))).sum().backward()
     model.zero_grad()
     assert all(p.grad is None for p in model.parameters())
     model.requires_grad_(False)
-    assert not model(st.ones((1, 3))).requires_grad
+    assert not model(on.ones((1, 3))).requires_grad
 
 
-def test_sequential_container():
+def test_sequential_container(on):
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     assert len(model) == 3
     assert isinstance(model[1], nn.ReLU)
@@ -114,8 +115,8 @@ def test_sequential_container():
     assert len(model[:2]) == 2
     assert [type(m).__name__ for m in model] == ["Linear", "ReLU", "Linear"]
     model.append(nn.LogSoftmax(1))
-    y = model(st.rand((5, 4)))
-    np.testing.assert_allclose(np.exp(y.detach().numpy()).sum(1), 1, rtol=1e-6)
+    y = model.to(on.device)(on.rand((5, 4)))
+    np.testing.assert_allclose(np.exp(host(y)).sum(1), 1, rtol=1e-6)
     with pytest.raises(IndexError):
         _ = model[7]
 
@@ -127,14 +128,14 @@ def test_apply_visits_children_first():
     assert seen == ["ReLU", "Sequential", "Tanh", "Sequential"]
 
 
-def test_to():
-    block = Block().to(st.float64)
+def test_to(on):
+    block = Block().to(on.device).to(st.float64)
     assert block.conv.weight.dtype is st.float64
     assert block.bn.running_mean.dtype is st.float64
     assert block.steps.dtype is st.int64  # integers keep their type
-    assert block(st.zeros((2, 1, 4, 4), dtype=st.float64)).dtype is st.float64
+    assert block(on.zeros((2, 1, 4, 4), dtype=st.float64)).dtype is st.float64
     parameter = block.scale
-    assert block.to("cpu").scale is parameter
+    assert block.to(on.device).scale is parameter
 
 
 def test_printing():
@@ -147,8 +148,8 @@ def test_printing():
 # --- State ----------------------------------------------------------------------------------------
 
 
-def test_state_round_trip():
-    a, b = Block(), Block()
+def test_state_round_trip(on):
+    a, b = Block().to(on.device), Block().to(on.device)
     assert bits(a) != bits(b)
     result = b.load_state_dict(a.state_dict())
     assert bits(a) == bits(b)
@@ -156,8 +157,8 @@ def test_state_round_trip():
     assert not result.unexpected_keys
 
 
-def test_state_dict_is_detached_and_shares():
-    block = Block()
+def test_state_dict_is_detached_and_shares(on):
+    block = Block().to(on.device)
     state = block.state_dict()
     assert not any(t.requires_grad for t in state.values())
     with st.no_grad():
@@ -165,27 +166,27 @@ def test_state_dict_is_detached_and_shares():
     assert state["scale"].item() == 5
 
 
-def test_loading_copies_and_keeps_the_parameters():
-    block = Block()
+def test_loading_copies_and_keeps_the_parameters(on):
+    block = Block().to(on.device)
     weight = block.conv.weight
-    source = {k: v.clone() for k, v in Block().state_dict().items()}
+    source = {k: v.clone() for k, v in Block().to(on.device).state_dict().items()}
     block.load_state_dict(source)
     assert block.conv.weight is weight
     assert weight.requires_grad
     assert weight.is_leaf
     with st.no_grad():
         source["conv.weight"].fill_(9)
-    assert not (weight.detach().numpy() == 9).any()
+    assert not (host(weight) == 9).any()
 
 
-def test_all_errors_are_listed_and_nothing_is_loaded():
-    block = Block()
+def test_all_errors_are_listed_and_nothing_is_loaded(on):
+    block = Block().to(on.device)
     before = bits(block)
-    state = {k: v.clone() + 1 for k, v in Block().state_dict().items()}
+    state = {k: v.clone() + 1 for k, v in Block().to(on.device).state_dict().items()}
     del state["scale"], state["bn.bias"]
-    state["conv.weight"] = st.zeros((2, 1, 5, 5))
-    state["bn.running_mean"] = st.zeros((3,))
-    state["stranger"] = st.zeros((1,))
+    state["conv.weight"] = on.zeros((2, 1, 5, 5))
+    state["bn.running_mean"] = on.zeros((3,))
+    state["stranger"] = on.zeros((1,))
     with pytest.raises(st.ShapeError) as caught:
         block.load_state_dict(state)
     message = str(caught.value)
@@ -195,18 +196,18 @@ def test_all_errors_are_listed_and_nothing_is_loaded():
     assert bits(block) == before
 
 
-def test_not_strict():
-    block = Block()
+def test_not_strict(on):
+    block = Block().to(on.device)
     state = {k: v.clone() + 1 for k, v in block.state_dict().items()}
     del state["scale"]
-    state["stranger"] = st.zeros((1,))
+    state["stranger"] = on.zeros((1,))
     result = block.load_state_dict(state, strict=False)
     assert list(result.missing_keys) == ["scale"]
     assert list(result.unexpected_keys) == ["stranger"]
-    np.testing.assert_array_equal(block.bn.bias.detach().numpy(), 1)
+    np.testing.assert_array_equal(host(block.bn.bias), 1)
     before = bits(block)
     with pytest.raises(st.ShapeError, match=r"conv\.weight"):
-        block.load_state_dict({"conv.weight": st.zeros((9,))}, strict=False)
+        block.load_state_dict({"conv.weight": on.zeros((9,))}, strict=False)
     assert bits(block) == before
 
 
@@ -219,15 +220,15 @@ def test_buffers():
     assert block.state_dict()["steps"].item() == 1
 
 
-def test_deepcopy():
-    a = Block()
+def test_deepcopy(on):
+    a = Block().to(on.device)
     b = copy.deepcopy(a)
     assert bits(a) == bits(b)
     with st.no_grad():
         b.conv.weight.fill_(0)
     assert bits(a) != bits(b)
     assert b.conv.weight.requires_grad
-    b(st.rand((2, 1, 4, 4))).sum().backward()
+    b(on.rand((2, 1, 4, 4))).sum().backward()
     assert a.conv.weight.grad is None
 
 
@@ -250,37 +251,37 @@ def test_forward_hooks():
     assert len(seen) == 2
 
 
-def test_hooks_may_replace():
-    linear = nn.Linear(2, 2, bias=False)
+def test_hooks_may_replace(on):
+    linear = nn.Linear(2, 2, bias=False).to(on.device)
     linear.register_forward_pre_hook(lambda m, args: (args[0] * 0,))
     linear.register_forward_hook(lambda m, args, out: out + 1)
-    np.testing.assert_array_equal(linear(st.ones((1, 2))).detach().numpy(), [[1, 1]])
+    np.testing.assert_array_equal(host(linear(on.ones((1, 2)))), [[1, 1]])
 
 
 # --- Layers ---------------------------------------------------------------------------------------
 
 
-def test_batch_norm_against_the_reference(rng):
-    layer = nn.BatchNorm2d(3)
+def test_batch_norm_against_the_reference(rng, on):
+    layer = nn.BatchNorm2d(3).to(on.device)
     x = rng.standard_normal((4, 3, 5, 6)).astype(np.float32)
-    y = layer(st.tensor(x)).detach().numpy()
+    y = host(layer(on.tensor(x)))
     expected, mean, _, unbiased = ref.batch_norm(x, np.ones(3), np.zeros(3))
     np.testing.assert_allclose(y, expected, atol=2e-6)
-    np.testing.assert_allclose(layer.running_mean.numpy(), 0.1 * mean, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(layer.running_var.numpy(), 0.9 + 0.1 * unbiased, rtol=1e-5)
+    np.testing.assert_allclose(host(layer.running_mean), 0.1 * mean, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(host(layer.running_var), 0.9 + 0.1 * unbiased, rtol=1e-5)
     assert layer.num_batches_tracked.item() == 1
 
 
-def test_batch_norm_of_large_means_is_accurate(rng):
+def test_batch_norm_of_large_means_is_accurate(rng, on):
     """Naive E[x^2] - E[x]^2 loses all digits here."""
     x = (rng.standard_normal((64, 2, 8, 8)) + 3000).astype(np.float32)
-    y = nn.BatchNorm2d(2)(st.tensor(x)).detach().numpy()
+    y = host(nn.BatchNorm2d(2).to(on.device)(on.tensor(x)))
     np.testing.assert_allclose(y, ref.batch_norm(x, np.ones(2), np.zeros(2))[0], atol=1e-3)
 
 
-def test_local_response_norm_and_pools_against_the_reference(rng):
+def test_local_response_norm_and_pools_against_the_reference(rng, on):
     x = rng.standard_normal((2, 7, 9, 8)).astype(np.float32)
-    t = st.tensor(x)
+    t = on.tensor(x)
     checks = [
         (nn.LocalResponseNorm(5), ref.local_response_norm(x, 5)),
         (nn.MaxPool2d(3, 2, 1), ref.max_pool2d(x, 3, 2, 1)[0]),
@@ -289,22 +290,22 @@ def test_local_response_norm_and_pools_against_the_reference(rng):
         (nn.LogSoftmax(1), ref.log_softmax(x, 1)),
     ]
     for layer, expected in checks:
-        np.testing.assert_allclose(layer(t).numpy(), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(host(layer(t)), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_losses_against_the_reference(rng):
+def test_losses_against_the_reference(rng, on):
     logits = rng.standard_normal((6, 5, 3)).astype(np.float32)
     labels = rng.integers(0, 5, (6, 3))
     labels[0, 0] = 2
     for options in ({}, {"label_smoothing": 0.1}, {"ignore_index": 2}):
-        got = nn.CrossEntropyLoss(**options)(st.tensor(logits), st.tensor(labels)).item()
+        got = nn.CrossEntropyLoss(**options)(on.tensor(logits), on.tensor(labels)).item()
         assert got == pytest.approx(ref.cross_entropy(logits, labels, **options), rel=1e-6)
     x, y = rng.standard_normal((2, 4, 5)).astype(np.float32)
-    assert nn.MSELoss()(st.tensor(x), st.tensor(y)).item() == pytest.approx(
+    assert nn.MSELoss()(on.tensor(x), on.tensor(y)).item() == pytest.approx(
         float(((x.astype(np.float64) - y) ** 2).mean()), rel=1e-6
     )
     logp = ref.log_softmax(logits, 1).astype(np.float32)
-    got = nn.NLLLoss()(st.tensor(logp), st.tensor(labels)).item()
+    got = nn.NLLLoss()(on.tensor(logp), on.tensor(labels)).item()
     assert got == pytest.approx(ref.cross_entropy(logits, labels), rel=1e-5)
 
 
@@ -320,8 +321,20 @@ def test_losses_against_the_reference(rng):
     (lambda: nn.BatchNorm1d(3), (2, 3), (2, 3)),
     (lambda: nn.Softmax(1), (2, 3), (2, 3)),
 ])  # fmt: skip
-def test_layer_shapes(layer, shape, expected):
-    assert layer()(st.rand(shape)).shape == expected
+def test_layer_shapes(layer, shape, expected, on):
+    assert layer().to(on.device)(on.rand(shape)).shape == expected
+
+
+@pytest.mark.usefixtures("without_winograd")
+def test_weights_edited_in_place_are_repacked(rng, on):
+    """Packed weights are cached by version; an optimizer's edit must reach the next call."""
+    x, w = (rng.integers(-8, 9, s).astype(np.float32) for s in ((1, 8, 6, 6), (8, 8, 3, 3)))
+    tx, tw = on.tensor(x), on.tensor(w)
+    F.conv2d(tx, tw, padding=1)
+    with st.no_grad():
+        tw.mul_(2)
+    got = host(F.conv2d(tx, tw, padding=1))
+    np.testing.assert_array_equal(got, ref.conv2d(x, 2 * w, padding=1))
 
 
 def test_weights_edited_through_numpy_are_used() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import striate as st
+from devices import host
 from striate import nn, optim
 from striate.optim import lr_scheduler
 
@@ -46,14 +47,14 @@ def set_grads(params, arrays, tensor):
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 2e-6), (np.float64, 1e-13)])
 @pytest.mark.parametrize(("name", "options"), ROWS, ids=lambda v: str(v))
-def test_trajectory(name, options, dtype, rtol, device):
+def test_trajectory(name, options, dtype, rtol, on):
     torch = pytest.importorskip("torch", reason="torch is the oracle of this test")
-    ours = [st.tensor(a, requires_grad=True, device=device) for a in values(0, dtype)]
+    ours = [on.tensor(a, requires_grad=True) for a in values(0, dtype)]
     theirs = [torch.tensor(a.astype(np.float64), requires_grad=True) for a in values(0, dtype)]
     a, b = getattr(optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
     for step in range(STEPS):
         grads = values(step + 1, dtype)
-        set_grads(ours, grads, lambda a: st.tensor(a, device=device))
+        set_grads(ours, grads, on.tensor)
         set_grads(theirs, [g.astype(np.float64) for g in grads], torch.tensor)
         if step == 3:  # a parameter without a gradient is skipped, its state kept
             ours[1].grad = theirs[1].grad = None
@@ -61,39 +62,37 @@ def test_trajectory(name, options, dtype, rtol, device):
             a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.01
         a.step(), b.step()
         for got, expected in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(
-                got.detach().cpu().numpy(), expected.detach().numpy(), rtol=rtol, atol=rtol
-            )
+            np.testing.assert_allclose(host(got), expected.detach().numpy(), rtol=rtol, atol=rtol)
 
 
-def test_groups():
-    x, y = (st.ones((2,), requires_grad=True) for _ in range(2))
+def test_groups(on):
+    x, y = (on.ones((2,), requires_grad=True) for _ in range(2))
     sgd = optim.SGD([{"params": [x]}, {"params": [y], "lr": 1.0}], lr=0.5)
     (x.sum() + y.sum()).backward()
     sgd.step()
-    np.testing.assert_array_equal(x.detach().numpy(), 0.5)
-    np.testing.assert_array_equal(y.detach().numpy(), 0)
+    np.testing.assert_array_equal(host(x), 0.5)
+    np.testing.assert_array_equal(host(y), 0)
     with pytest.raises(st.ArgumentError, match="twice"):
         optim.SGD([{"params": [x]}, {"params": [x]}], lr=0.1)
 
 
-def test_step_keeps_the_parameters_objects():
-    x = st.ones((3,), requires_grad=True)
+def test_step_keeps_the_parameters_objects(on):
+    x = on.ones((3,), requires_grad=True)
     view = x.detach()
     sgd = optim.SGD([x], lr=1.0)
     (x * 2).sum().backward()
-    grad = x.grad.numpy().copy()
+    grad = host(x.grad).copy()
     assert sgd.step() is None
-    np.testing.assert_array_equal(view.numpy(), -1)
-    np.testing.assert_array_equal(x.grad.numpy(), grad)
+    np.testing.assert_array_equal(host(view), -1)
+    np.testing.assert_array_equal(host(x.grad), grad)
     assert x.requires_grad
     assert x.is_leaf
     sgd.zero_grad()
     assert x.grad is None
 
 
-def test_step_is_an_edit_that_the_tape_sees():
-    x = st.ones((3,), requires_grad=True)
+def test_step_is_an_edit_that_the_tape_sees(on):
+    x = on.ones((3,), requires_grad=True)
     sgd = optim.SGD([x], lr=1.0)
     y = (x * x).sum()
     y.backward(retain_graph=True)
@@ -103,16 +102,16 @@ def test_step_is_an_edit_that_the_tape_sees():
 
 
 @pytest.mark.parametrize(("name", "options"), ROWS[::2], ids=lambda v: str(v))
-def test_state_dict_resumes_to_the_same_bits(name, options):
+def test_state_dict_resumes_to_the_same_bits(name, options, on):
     def start():
-        params = [st.tensor(a, requires_grad=True) for a in values(0, np.float32)]
+        params = [on.tensor(a, requires_grad=True) for a in values(0, np.float32)]
         return params, getattr(optim, name)(params, **options)
 
     params, optimizer = start()
     for step in range(STEPS):
         if step == 3:
             state = optimizer.state_dict()
-            kept = [p.detach().numpy().copy() for p in params]
+            kept = [host(p).copy() for p in params]
             fresh, resumed = start()
             resumed.load_state_dict(
                 {
@@ -125,35 +124,35 @@ def test_state_dict_resumes_to_the_same_bits(name, options):
             )
             with st.no_grad():
                 for p, a in zip(fresh, kept, strict=True):
-                    p.copy_(st.tensor(a))
-        set_grads(params, values(step + 1, np.float32), st.tensor)
+                    p.copy_(on.tensor(a))
+        set_grads(params, values(step + 1, np.float32), on.tensor)
         optimizer.step()
         if step >= 3:
-            set_grads(fresh, values(step + 1, np.float32), st.tensor)
+            set_grads(fresh, values(step + 1, np.float32), on.tensor)
             resumed.step()
     for a, b in zip(params, fresh, strict=True):
-        assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+        assert host(a).tobytes() == host(b).tobytes()
 
 
-def test_loading_a_wrong_state_changes_nothing():
-    params = [st.ones((2,), requires_grad=True)]
+def test_loading_a_wrong_state_changes_nothing(on):
+    params = [on.ones((2,), requires_grad=True)]
     sgd = optim.SGD(params, lr=0.5, momentum=0.9)
-    other = optim.SGD([st.ones((2,), requires_grad=True) for _ in range(2)], lr=0.1)
+    other = optim.SGD([on.ones((2,), requires_grad=True) for _ in range(2)], lr=0.1)
     with pytest.raises(st.Error):
         sgd.load_state_dict(other.state_dict())
     assert sgd.param_groups[0]["lr"] == 0.5
 
 
-def test_training_converges():
+def test_training_converges(on):
     st.manual_seed(0)
-    x = st.randn((256, 4))
-    target = (x @ st.tensor([[1.0], [-2.0], [3.0], [0.5]])) + 0.25
+    x = on.randn((256, 4))
+    target = (x @ on.tensor([[1.0], [-2.0], [3.0], [0.5]])) + 0.25
     for make in (
         lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
         lambda p: optim.Adam(p, lr=0.05),
         lambda p: optim.AdamW(p, lr=0.05, weight_decay=0.0),
     ):
-        model = nn.Linear(4, 1)
+        model = nn.Linear(4, 1).to(on.device)
         optimizer = make(model.parameters())
         for _ in range(300):
             loss = nn.MSELoss()(model(x), target)
@@ -161,7 +160,7 @@ def test_training_converges():
             loss.backward()
             optimizer.step()
         assert loss.item() < 1e-6
-        np.testing.assert_allclose(model.bias.detach().numpy(), [0.25], atol=1e-2)
+        np.testing.assert_allclose(host(model.bias), [0.25], atol=1e-2)
 
 
 SCHEDULERS = {
@@ -233,12 +232,12 @@ def test_scheduler_rejects_bad_options():
 
 
 @pytest.mark.parametrize("make", [optim.Adam, optim.AdamW])
-def test_adam_takes_eps_of_zero(make):
-    parameter = st.tensor([1.0, -2.0], requires_grad=True)
+def test_adam_takes_eps_of_zero(make, on):
+    parameter = on.tensor([1.0, -2.0], requires_grad=True)
     optimizer = make([parameter], lr=0.1, eps=0.0, weight_decay=0.0)
-    (parameter * st.tensor([0.5, -3.0])).sum().backward()
+    (parameter * on.tensor([0.5, -3.0])).sum().backward()
     optimizer.step()  # the first step is lr in the direction of the gradient
-    assert np.allclose(parameter.detach().numpy(), [0.9, -1.9], atol=1e-6)
+    assert np.allclose(host(parameter), [0.9, -1.9], atol=1e-6)
 
 
 def _warmup(module, sgd):
@@ -297,12 +296,12 @@ def test_warm_up_rejects_bad_options():
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
 @pytest.mark.parametrize("max_norm", [0.0, 0.5, 1e6])
-def test_clip_grad_norm_is_pytorchs(norm_type, max_norm):
+def test_clip_grad_norm_is_pytorchs(norm_type, max_norm, on):
     torch = pytest.importorskip("torch", reason="torch is the oracle of this test")
     arrays = values(0, np.float32)
-    ours = [st.tensor(a, requires_grad=True) for a in arrays]
+    ours = [on.tensor(a, requires_grad=True) for a in arrays]
     theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
-    set_grads(ours, values(1, np.float32), st.tensor)
+    set_grads(ours, values(1, np.float32), on.tensor)
     set_grads(theirs, values(1, np.float32), torch.tensor)
     ours[1].grad = theirs[1].grad = None
     total = nn.utils.clip_grad_norm_(ours, max_norm, norm_type)
@@ -312,13 +311,13 @@ def test_clip_grad_norm_is_pytorchs(norm_type, max_norm):
         if wanted.grad is None:
             assert got.grad is None
         else:
-            np.testing.assert_allclose(got.grad.numpy(), wanted.grad.numpy(), rtol=1e-5, atol=1e-9)
+            np.testing.assert_allclose(host(got.grad), wanted.grad.numpy(), rtol=1e-5, atol=1e-9)
 
 
-def test_clip_grad_norm_checks_first():
-    x = st.tensor([3.0, 4.0], requires_grad=True)
+def test_clip_grad_norm_checks_first(on):
+    x = on.tensor([3.0, 4.0], requires_grad=True)
     assert nn.utils.clip_grad_norm_(x, 1.0).item() == 0.0
-    x.grad = st.tensor([3.0, float("nan")])
+    x.grad = on.tensor([3.0, float("nan")])
     with pytest.raises(st.AutogradError, match="expected finite gradients, got norm nan"):
         nn.utils.clip_grad_norm_(x, 1.0, error_if_nonfinite=True)
     assert x.grad.tolist()[0] == 3.0
@@ -329,18 +328,18 @@ def test_clip_grad_norm_checks_first():
         nn.utils.clip_grad_norm_(x, 1.0, 0)
 
 
-def test_moving_average():
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+def test_moving_average(on):
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).to(on.device)
     average = optim.EMA(model, decay=0.5)
-    expected = model[0].weight.detach().numpy().copy()
+    expected = host(model[0].weight).copy()
     for n in range(8):
         with st.no_grad():
-            model[0].weight.add_(st.randn(2, 2))
+            model[0].weight.add_(on.randn(2, 2))
             model[1].running_mean.add_(1.0)
         decay = min(0.5, (1 + n) / (10 + n))
-        expected += (1 - decay) * (model[0].weight.detach().numpy() - expected)
+        expected += (1 - decay) * (host(model[0].weight) - expected)
         average.update_parameters(model)
-    np.testing.assert_allclose(average.module[0].weight.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(host(average.module[0].weight), expected, rtol=1e-5)
     assert average.module[1].running_mean.tolist() == model[1].running_mean.tolist()
     assert not average.module.training
     assert model[0].weight.requires_grad
@@ -353,4 +352,4 @@ def test_moving_average():
     with pytest.raises(st.ArgumentError, match=r"decay in \[0, 1\), got 1"):
         optim.EMA(model, decay=1.0)
     with pytest.raises(st.ShapeError, match="got another"):
-        average.update_parameters(nn.Linear(2, 2))
+        average.update_parameters(nn.Linear(2, 2).to(on.device))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import striate as st
+from devices import host
 from striate import data, models, train
 from striate.data import transforms
 from striate.train.card import sha256
@@ -27,6 +28,10 @@ EVERYTHING = {
     "augment": True,
     "size": 12,
 }
+
+
+# What a step computes on the device alone: on cuda these runs replay captured steps.
+PLAIN = {"clip_norm": None, "mixup": 0.0, "ema": 0.0}
 
 
 def images(count: int, size: int = 12) -> data.ArrayDataset:
@@ -55,10 +60,10 @@ def settings(**options) -> train.Settings:
 LEARNT, HELD_OUT = images(44), images(20)
 
 
-def run(out, chosen, *, stop_at=(), threads=2) -> train.Trainer:
+def run(out, chosen, *, stop_at=(), threads=2, device="cpu") -> train.Trainer:
     """A run to the end; it is stopped after the steps of ``stop_at`` and resumed each time."""
     st.set_num_threads(threads)
-    trainer = train.Trainer(chosen, LEARNT)
+    trainer = train.Trainer(chosen, LEARNT, device=device)
     for epoch, step in stop_at:
 
         def stop(progress, epoch=epoch, step=step, trainer=trainer):
@@ -68,7 +73,7 @@ def run(out, chosen, *, stop_at=(), threads=2) -> train.Trainer:
             trainer.stop_requested = False
             report = train.fit(trainer, HELD_OUT, out, bar=lambda *_: Bar(stop))
             assert report is None
-        trainer = train.Trainer(chosen, LEARNT)
+        trainer = train.Trainer(chosen, LEARNT, device=device)
         trainer.load(out)
     assert train.fit(trainer, HELD_OUT, out) is not None
     return trainer
@@ -95,6 +100,7 @@ def written(out) -> dict[str, bytes]:
     "options",
     [
         {},
+        PLAIN,
         {"optimizer": "adamw"},
         {"schedule": "one-cycle", "warmup_epochs": 0.0},
         {"freeze": "until=layer1"},
@@ -102,15 +108,16 @@ def written(out) -> dict[str, bytes]:
     ],
     ids=str,
 )
-def test_stopped_runs_end_with_the_same_bytes(tmp_path, restore_threads, options):
+def test_stopped_runs_end_with_the_same_bytes(tmp_path, restore_threads, options, device):
     chosen = settings(**options)
-    run(tmp_path / "run.safetensors", chosen)
+    run(tmp_path / "run.safetensors", chosen, device=device)
     whole = written(tmp_path / "run.safetensors")
     (tmp_path / "again").mkdir()
     # In the first epoch, in a warm-up; at the last step of an epoch; in the last epoch.
     stops = [(0, 2), (1, 6), (2, 1)]
-    run(tmp_path / "again" / "run.safetensors", chosen, stop_at=stops, threads=1)
-    assert written(tmp_path / "again" / "run.safetensors") == whole
+    again = tmp_path / "again" / "run.safetensors"
+    run(again, chosen, stop_at=stops, threads=1, device=device)
+    assert written(again) == whole
 
 
 @pytest.mark.parametrize(
@@ -279,27 +286,86 @@ def test_images_fit_the_model(model, dataset, size, augment):
     np.testing.assert_allclose(result[0, :, middle, middle], expected, rtol=1e-4)
 
 
-def test_mixing_is_a_function_of_the_step():
-    x, labels = st.randn(6, 3), st.tensor(np.arange(6) % 3)
+def test_mixing_is_a_function_of_the_step(on):
+    x, labels = on.randn(6, 3), on.tensor(np.arange(6) % 3)
     first, again, later = (Mixing(0.3, 6, (1, 2, step)) for step in (4, 4, 5))
     assert first.images(x).tolist() == again.images(x).tolist()
     assert first.images(x).tolist() != later.images(x).tolist()
     assert 0.5 <= first.share <= 1
-    partners = first.partners.numpy()
-    expected = first.share * x.numpy() + (1 - first.share) * x.numpy()[partners]
-    np.testing.assert_allclose(first.images(x).numpy(), expected, rtol=1e-5)
+    partners = host(first.partners)
+    expected = first.share * host(x) + (1 - first.share) * host(x)[partners]
+    np.testing.assert_allclose(host(first.images(x)), expected, rtol=1e-5)
     log_prob = st.nn.functional.log_softmax(x, 1)
-    target = np.eye(3)[labels.numpy()]
+    target = np.eye(3)[host(labels)]
     mixed = first.share * target + (1 - first.share) * target[partners]
     smooth = 0.9 * mixed + 0.1 / 3
-    expected_loss = -(smooth * log_prob.numpy()).sum(1).mean()
+    expected_loss = -(smooth * host(log_prob)).sum(1).mean()
     assert first.loss(log_prob, labels, 0.1).item() == pytest.approx(expected_loss, rel=1e-5)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run():
-    trainer = train.Trainer(settings(epochs=1, lr=1e30, clip_norm=None, warmup_epochs=0.0), LEARNT)
-    with pytest.raises(st.Error, match=r"the loss became (nan|inf) in epoch 1, step \d"):
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_loss_that_is_not_finite_stops_the_run(device, graph):
+    chosen = settings(epochs=1, lr=1e30, warmup_epochs=0.0, **PLAIN)
+    trainer = train.Trainer(chosen, LEARNT, device=device, graph=graph)
+    with pytest.raises(st.Error, match=r"the loss became (nan|inf) in epoch 1, (by )?step \d"):
         trainer.run_epoch()
+
+
+def test_a_loss_that_is_not_finite_reaches_no_weight_on_the_cpu():
+    trainer = train.Trainer(settings(epochs=1), LEARNT)
+    before = []
+
+    def poison(model, args):
+        before.append([host(p).tobytes() for p in model.parameters()])
+        return (args[0] * float("nan"),) if len(before) == 3 else args
+
+    trainer.model.register_forward_pre_hook(poison)
+    with pytest.raises(st.Error, match="the loss became nan in epoch 1, step 3"):
+        trainer.run_epoch()
+    assert [host(p).tobytes() for p in trainer.model.parameters()] == before[-1]
+
+
+def test_a_loss_that_is_not_finite_reaches_no_file(tmp_path, device):
+    """Where it is only found after the step, as in replays and on CUDA."""
+    trainer = train.Trainer(settings(epochs=2, **PLAIN), LEARNT, device=device, graph=True)
+    path = tmp_path / "run.safetensors"
+    trainer.run_epoch()
+    trainer.save(path)
+    kept = path.read_bytes()
+    with st.no_grad():
+        trainer.model.conv1.weight.fill_(float("nan"))
+    for call in (trainer.run_epoch, lambda: trainer.save(path)):
+        with pytest.raises(st.Error, match=r"the loss became nan in epoch 2, by step \d"):
+            call()
+    assert path.read_bytes() == kept
+
+
+def test_sums_are_those_of_the_losses(device):
+    """What a step adds up on the device, against what each step's own loss says."""
+    chosen = settings(epochs=1, **PLAIN)
+    trainer = train.Trainer(chosen, LEARNT, device=device)
+    seen = []
+    inner = trainer.model.forward
+
+    def forward(images):
+        scores = inner(images)
+        seen.append(host(st.nn.functional.log_softmax(scores, 1)).astype(np.float64))
+        return scores
+
+    trainer.model.forward = forward
+    trainer._captured = None  # a replay would not call it
+    trainer.loader.set_epoch(0)
+    labels = [host(batch) for _, batch in trainer.loader]
+    progress = trainer.run_epoch()
+    smooth, classes = chosen.label_smoothing, 2
+    loss = hits = 0.0
+    for log_prob, target in zip(seen, labels, strict=True):
+        wanted = (1 - smooth) * np.eye(classes)[target] + smooth / classes
+        loss -= (wanted * log_prob).sum()
+        hits += (log_prob.argmax(1) == target).sum()
+    assert progress.loss_sum == pytest.approx(loss, rel=1e-6)
+    assert progress.correct == hits
+    assert progress.images == sum(map(len, labels))
 
 
 def test_a_last_batch_of_one_image_is_left_out():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import striate as st
+from devices import On, host
 from striate import models, nn, train
 from striate.train import transfer
 from striate.train.kinds import build
@@ -13,11 +14,11 @@ from striate.train.kinds import build
 SMALL = {"alexnet": 63, "alexnet_two_tower": 63, "lenet1": 28}
 
 
-def small(name: str) -> tuple[nn.Module, st.Tensor]:
+def small(on: On, name: str) -> tuple[nn.Module, st.Tensor]:
     """A model of 7 classes in evaluation mode, and two images for it."""
     side = SMALL.get(name, 32)
     shape = (train.MODELS[name].channels or 1, side, side)
-    return build(name, 7, shape).eval(), st.randn(2, *shape)
+    return build(name, 7, shape).to(on.device).eval(), on.randn(2, *shape)
 
 
 def test_every_model_can_be_trained_here():
@@ -34,31 +35,31 @@ def test_every_model_can_be_trained_here():
         and name not in ("resnet34", "resnet50", "resnet101", "resnet152", "resnet110")
     ],
 )
-def test_features_and_head_are_the_model(name):
-    model, x = small(name)
+def test_features_and_head_are_the_model(name, on):
+    model, x = small(on, name)
     with st.no_grad():
         features = model.forward_features(x)
         head = dict(model.named_modules())[model.head_name()]
         assert features.shape[0] == 2
         assert features.shape[1] == head.weight.shape[1]
         assert features.ndim == head.weight.ndim
-        scores = model(x).numpy()
-        assert model.forward_head(features).numpy().tobytes() == scores.tobytes()
+        scores = host(model(x))
+        assert host(model.forward_head(features)).tobytes() == scores.tobytes()
         fused = model.fuse().forward_features(x)
-        scale = abs(features.numpy()).max()
-        assert abs((fused - features).numpy()).max() <= 1e-3 * scale
+        scale = abs(host(features)).max()
+        assert abs(host(fused - features)).max() <= 1e-3 * scale
 
 
 @pytest.mark.parametrize("name", ["lenet5", "mlp", "resnet18", "resnet20"])
-def test_features_is_a_method_where_torchvision_has_no_layers_of_that_name(name):
-    model, x = small(name)
+def test_features_is_a_method_where_torchvision_has_no_layers_of_that_name(name, on):
+    model, x = small(on, name)
     with st.no_grad():
-        assert model.features(x).numpy().tobytes() == model.forward_features(x).numpy().tobytes()
+        assert host(model.features(x)).tobytes() == host(model.forward_features(x)).tobytes()
 
 
 @pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1"])
-def test_features_stays_torchvisions_layers(name):
-    model, x = small(name)
+def test_features_stays_torchvisions_layers(name, on):
+    model, x = small(on, name)
     assert isinstance(model.features, nn.Sequential)
     assert "features.0.weight" in model.state_dict()
     with st.no_grad():
@@ -66,8 +67,8 @@ def test_features_stays_torchvisions_layers(name):
 
 
 @pytest.mark.parametrize("name", ["lenet1", "mlp", "alexnet", "resnet18", "squeezenet1_1"])
-def test_replace_head(name):
-    model, x = small(name)
+def test_replace_head(name, on):
+    model, x = small(on, name)
     before = model.state_dict()
     prefix = f"{model.head_name()}."
     model.requires_grad_(False)
@@ -79,7 +80,7 @@ def test_replace_head(name):
         if key.startswith(prefix):
             assert after[key].shape[0] == 3
         else:
-            assert after[key].numpy().tobytes() == tensor.numpy().tobytes()
+            assert host(after[key]).tobytes() == host(tensor).tobytes()
     trainable = [key for key, parameter in model.named_parameters() if parameter.requires_grad]
     assert trainable == [key for key in after if key.startswith(prefix)]
     assert not any(module.training for module in model.modules())

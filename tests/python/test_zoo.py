@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import striate as st
+from devices import host
 from striate import data, models, nn
 
 PARAMETERS = {
@@ -133,24 +134,26 @@ def carry_over(source, target):
 
 
 def relative(got, want):
-    got, want = got.detach().numpy(), want.detach().float().numpy()
-    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+    want = want.detach().numpy().astype(np.float64)
+    return float(np.linalg.norm(host(got) - want) / np.linalg.norm(want))
 
 
-def assert_parity(ours, theirs, torch, shape, winograd=True):
+def assert_parity(on, ours, theirs, torch, shape, winograd=True):
     """Outputs and the gradient of every parameter, against torch in float64."""
+    ours.to(on.device)
     rng = np.random.default_rng(0)
     theirs.double()
     x = rng.standard_normal(shape).astype(np.float32)
     expected = theirs(torch.tensor(x).double())
     v = rng.standard_normal(tuple(expected.shape)).astype(np.float32)
     expected.backward(torch.tensor(v).double())
-    for st.config.winograd, gate in ((False, 1e-5), (True, 1e-4))[: 1 + winograd]:
+    gates = {False: 1e-5, True: 1e-4} if winograd and on.device == "cpu" else {False: 1e-5}
+    for st.config.winograd, gate in gates.items():
         ours.zero_grad()
-        y = ours(st.tensor(x))
+        y = ours(on.tensor(x))
         assert y.shape == tuple(expected.shape)
         assert relative(y, expected) <= gate
-        y.backward(st.tensor(v))
+        y.backward(on.tensor(v))
         errors = {
             key: relative(p.grad, q.grad)
             for (key, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True)
@@ -160,23 +163,23 @@ def assert_parity(ours, theirs, torch, shape, winograd=True):
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_two_tower", "squeezenet1_1", "vgg11"])
 @pytest.mark.usefixtures("no_init", "without_winograd")
-def test_parity_of_plain_networks(name):
-    assert_parity(*pair(name, 10), (2, 3, 64, 64))
+def test_parity_of_plain_networks(name, on):
+    assert_parity(on, *pair(name, 10), (2, 3, 64, 64))
 
 
 @pytest.mark.parametrize("name", ["vgg13", "vgg16", "vgg19"])
 @pytest.mark.usefixtures("no_init", "without_winograd")
-def test_parity_of_features(name):
+def test_parity_of_features(name, on):
     """The fully connected layers are those of vgg11."""
-    assert_parity(*pair(name, None), (2, 3, 32, 32))
+    assert_parity(on, *pair(name, None), (2, 3, 32, 32))
 
 
 @pytest.mark.parametrize("name", [*CIFAR, "resnet18", "resnet34"])
 @pytest.mark.usefixtures("no_init", "without_winograd")
-def test_parity_with_batch_statistics(name):
+def test_parity_with_batch_statistics(name, on):
     """Without Winograd: statistics of few pixels, through many layers, amplify any rounding."""
     side = 16 if name in CIFAR else 64
-    assert_parity(*pair(name, 10), (2, 3, side, side), winograd=False)
+    assert_parity(on, *pair(name, 10), (2, 3, side, side), winograd=False)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ def test_parity_with_batch_statistics(name):
     ],
 )
 @pytest.mark.usefixtures("no_init", "without_winograd")
-def test_parity_with_running_averages(name, options, shape):
+def test_parity_with_running_averages(name, options, shape, on):
     """Where statistics of so few pixels would amplify rounding too much, and where the gradient of
     a bias before them would be 0.
     """
@@ -201,33 +204,28 @@ def test_parity_with_running_averages(name, options, shape):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, std=0.1)
     carry_over(theirs, ours)
-    assert_parity(ours.eval(), theirs.eval(), torch, shape)
+    assert_parity(on, ours.eval(), theirs.eval(), torch, shape)
 
 
 @pytest.mark.parametrize(("name", "options"), [("resnet50", {}), ("resnet50", {"v1": True})])
 @pytest.mark.usefixtures("no_init", "without_winograd")
-def test_parity_of_bottlenecks_with_batch_statistics(name, options):
+def test_parity_of_bottlenecks_with_batch_statistics(name, options, on):
     """In training mode and float64, whose rounding so many layers amplify to nothing visible."""
     ours, theirs, torch = pair(name, 10, **options)
-    ours.to("float64")
+    ours.to("float64").to(on.device)
     theirs.double()
     rng = np.random.default_rng(0)
     x, v = rng.standard_normal((2, 3, 64, 64)), rng.standard_normal((2, 10))
     expected = theirs(torch.tensor(x))
     expected.backward(torch.tensor(v))
-    y = ours(st.tensor(x))
-    y.backward(st.tensor(v))
-
-    def error(got, want):
-        want = want.detach().numpy()
-        return float(np.linalg.norm(got.detach().numpy() - want) / np.linalg.norm(want))
-
-    assert error(y, expected) <= 1e-10
+    y = ours(on.tensor(x))
+    y.backward(on.tensor(v))
+    assert relative(y, expected) <= 1e-10
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert error(p.grad, q.grad) <= 1e-8
+        assert relative(p.grad, q.grad) <= 1e-8
     for key, value in theirs.state_dict().items():
         if "running" in key:
-            assert error(ours.state_dict()[key], value) <= 1e-10
+            assert relative(ours.state_dict()[key], value) <= 1e-10
 
 
 # --- Published weights --------------------------------------------------------------------------
@@ -246,10 +244,10 @@ def normalize(pixels):
     return (pixels.astype(np.float32) / 255 - mean[:, None, None]) / std[:, None, None]
 
 
-def predict(model, x):
+def predict(on, model, x):
     """The five best classes of each image, best first."""
     with st.no_grad():
-        scores = [model(st.tensor(x[i : i + 50])).numpy() for i in range(0, len(x), 50)]
+        scores = [host(model(on.tensor(x[i : i + 50]))) for i in range(0, len(x), 50)]
     return np.argsort(-np.concatenate(scores), axis=1)[:, :5]
 
 
@@ -261,14 +259,14 @@ def predict(model, x):
         ("resnet56", "resnet56-4bfd9763.th", None),
     ],
 )
-def test_published_cifar_resnets(data_dir, name, file, right):
+def test_published_cifar_resnets(data_dir, name, file, right, on):
     """The same predictions as torch's with the same weights, for all 1,000 images."""
     torch = pytest.importorskip("torch", reason="torch is the oracle of these tests")
     from striate.bench.worker.torch_twins import twin
 
     x, labels = cifar10(data_dir)
     path = data_dir / "cifar_resnet" / file
-    predicted = predict(models.get_model(name, weights=path).eval(), x)[:, 0]
+    predicted = predict(on, models.get_model(name, weights=path).to(on.device).eval(), x)[:, 0]
     theirs = twin(name, 10)
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     theirs.load_state_dict({key.removeprefix("module."): t for key, t in state.items()})
@@ -279,8 +277,8 @@ def test_published_cifar_resnets(data_dir, name, file, right):
         assert (predicted == labels).sum() == right
 
 
-@pytest.fixture(scope="module")
-def squeezenet(data_dir):
+@pytest.fixture
+def squeezenet(data_dir, on):
     """The model zoo's weights are one file per tensor, numbered in the order of our layers."""
     model = models.squeezenet1_1()
     weights = data_dir / "squeezenet1.1" / "weights"
@@ -289,25 +287,33 @@ def squeezenet(data_dir):
         stem = f"squeezenet0_conv{i // 2}_{name.rpartition('.')[2]}"
         state[name] = st.tensor(np.load(weights / f"{stem}.npy"))
     model.load_state_dict(state)
-    return model.eval()
+    return model.to(on.device).eval()
 
 
 @pytest.mark.parametrize("case", ["0", "1", "2"])
-def test_published_squeezenet(squeezenet, data_dir, case):
+def test_published_squeezenet(squeezenet, data_dir, case, on):
     folder = data_dir / "squeezenet1.1" / "test_data_set" / case
     with st.no_grad():
-        got = squeezenet(st.tensor(np.load(folder / "input_0.npy"))).numpy()
+        got = host(squeezenet(on.tensor(np.load(folder / "input_0.npy"))))
     expected = np.load(folder / "output_0.npy").reshape(1, 1000)
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_published_squeezenet_on_photographs(squeezenet, data_dir):
-    """26 of 36 right, 31 among the best five: short side to 256, the middle 224 x 224."""
-    image = pytest.importorskip("PIL.Image", reason="the photographs are JPEG files")
+@pytest.fixture
+def photographs(data_dir):
+    """Of ImageNet's classes: the files, and the number of each one's class."""
+    pytest.importorskip("PIL", reason="the photographs are JPEG files")
     lines = (data_dir / "synset_words.txt").read_text().splitlines()
     synsets = [line.split()[0] for line in lines]
     files = sorted((data_dir / "photos" / "imagenet_samples").iterdir())
-    pixels, labels = [], []
+    return files, np.array([[synsets.index(file.name.partition("_")[0])] for file in files])
+
+
+def test_published_squeezenet_on_photographs(squeezenet, photographs, on):
+    """26 of 36 right, 31 among the best five: short side to 256, the middle 224 x 224."""
+    image = pytest.importorskip("PIL.Image", reason="the photographs are JPEG files")
+    files, labels = photographs
+    pixels = []
     for file in files:
         photo = image.open(file).convert("RGB")
         scale = 256 / min(photo.size)
@@ -316,21 +322,16 @@ def test_published_squeezenet_on_photographs(squeezenet, data_dir):
         photo = photo.resize(size, image.Resampling.BILINEAR)
         photo = photo.crop((left, top, left + 224, top + 224))
         pixels.append(np.asarray(photo).transpose(2, 0, 1))
-        labels.append(synsets.index(file.name.partition("_")[0]))
-    hits = predict(squeezenet, normalize(np.stack(pixels))) == np.array(labels)[:, None]
+    hits = predict(on, squeezenet, normalize(np.stack(pixels))) == labels
     assert (hits[:, 0].sum(), hits.sum()) == (26, 31)
 
 
-def test_published_squeezenet_through_the_public_transform(squeezenet, data_dir):
+def test_published_squeezenet_through_the_public_transform(squeezenet, photographs, on):
     """25 and 32: torchvision's rounding makes the longer side of nine of the photographs a pixel
     shorter, and one of them changes places.
     """
-    pytest.importorskip("PIL", reason="the photographs are JPEG files")
-    lines = (data_dir / "synset_words.txt").read_text().splitlines()
-    synsets = [line.split()[0] for line in lines]
-    files = sorted((data_dir / "photos" / "imagenet_samples").iterdir())
+    files, labels = photographs
     prepare = data.transforms.imagenet_eval()
     photos = np.concatenate([prepare(data.read_image(file)[np.newaxis]) for file in files])
-    labels = [synsets.index(file.name.partition("_")[0]) for file in files]
-    hits = predict(squeezenet, photos) == np.array(labels)[:, None]
+    hits = predict(on, squeezenet, photos) == labels
     assert (hits[:, 0].sum(), hits.sum()) == (25, 32)

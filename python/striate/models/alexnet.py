@@ -7,7 +7,7 @@ arXiv:1404.5997, 2014.
 
 from __future__ import annotations
 
-from striate._core import Tensor
+from striate.models.dense_classifier import DenseClassifier
 from striate.models.pretrained import Weights, load_weights
 from striate.models.registry import register_model
 from striate.nn import init
@@ -16,43 +16,16 @@ from striate.nn.containers import Sequential
 from striate.nn.conv import Conv2d
 from striate.nn.dropout import Dropout
 from striate.nn.linear import Linear
-from striate.nn.module import Module
 from striate.nn.normalization import LocalResponseNorm
-from striate.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from striate.nn.pooling import MaxPool2d
 
 
-class _AlexNet(Module):
-    """Convolutions to 256 maps of 6 x 6, then three fully connected layers."""
-
-    def __init__(self, features: Sequential, classifier: Sequential) -> None:
-        self.features = features
-        self.avgpool = AdaptiveAvgPool2d((6, 6))
-        self.classifier = classifier
-
-    def _maps(self, input: Tensor) -> Tensor:
-        x: Tensor = self.features(input)
-        if x.shape[2:] != (6, 6):  # images that are not 224 x 224
-            x = self.avgpool(x)
-        return x.flatten(1)
-
-    def forward_features(self, input: Tensor) -> Tensor:
-        features: Tensor = self.classifier.forward_features(self._maps(input))
-        return features
-
-    def forward_head(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.classifier.forward_head(features)
-        return scores
-
-    def forward(self, input: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self._maps(input))
-        return scores
-
-
-class AlexNet(_AlexNet):
+class AlexNet(DenseClassifier):
     """The network of 2014, in one tower and without normalisation: 61,100,840 parameters."""
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__(
+            side=6,
             features=Sequential(
                 Conv2d(in_channels, 64, 11, stride=4, padding=2),
                 ReLU(),
@@ -85,13 +58,14 @@ def _response_norm() -> LocalResponseNorm:
     return LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
-class AlexNetTwoTower(_AlexNet):
+class AlexNetTwoTower(DenseClassifier):
     """The network of 2012, 60,965,224 parameters. Its two towers, one per GPU, are the two groups
     of the second, fourth and fifth convolution; the third sees both.
     """
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__(
+            side=6,
             features=Sequential(
                 Conv2d(in_channels, 96, 11, stride=4, padding=2),
                 ReLU(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from striate._core import Tensor
+from striate.models.dense_classifier import DenseClassifier
 from striate.models.pretrained import Weights, load_weights
 from striate.models.registry import register_model
 from striate.nn import init
@@ -19,7 +19,7 @@ from striate.nn.dropout import Dropout
 from striate.nn.linear import Linear
 from striate.nn.module import Module
 from striate.nn.normalization import BatchNorm2d
-from striate.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from striate.nn.pooling import MaxPool2d
 
 # Convolutions in each of the five stages, by weight layers. (Table 1: A, B, D, E.)
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -39,7 +39,7 @@ def _features(depths: Sequence[int], in_channels: int, batch_norm: bool) -> Sequ
     return Sequential(*layers)
 
 
-class VGG(Module):
+class VGG(DenseClassifier):
     """Five stages of convolutions, each halved by pooling, then three fully connected layers."""
 
     def __init__(
@@ -50,16 +50,18 @@ class VGG(Module):
         in_channels: int = 3,
         dropout: float = 0.5,
     ) -> None:
-        self.features = _features(depths, in_channels, batch_norm)
-        self.avgpool = AdaptiveAvgPool2d((7, 7))
-        self.classifier = Sequential(
-            Linear(512 * 7 * 7, 4096),
-            ReLU(),
-            Dropout(dropout),
-            Linear(4096, 4096),
-            ReLU(),
-            Dropout(dropout),
-            Linear(4096, num_classes),
+        super().__init__(
+            side=7,
+            features=_features(depths, in_channels, batch_norm),
+            classifier=Sequential(
+                Linear(512 * 7 * 7, 4096),
+                ReLU(),
+                Dropout(dropout),
+                Linear(4096, 4096),
+                ReLU(),
+                Dropout(dropout),
+                Linear(4096, num_classes),
+            ),
         )
         self.reset_parameters()
 
@@ -73,24 +75,6 @@ class VGG(Module):
                     init.normal_(layer.weight, std=0.01)
                 assert layer.bias is not None
                 init.zeros_(layer.bias)
-
-    def _maps(self, input: Tensor) -> Tensor:
-        x: Tensor = self.features(input)
-        if x.shape[2:] != (7, 7):  # images that are not 224 x 224
-            x = self.avgpool(x)
-        return x.flatten(1)
-
-    def forward_features(self, input: Tensor) -> Tensor:
-        features: Tensor = self.classifier.forward_features(self._maps(input))
-        return features
-
-    def forward_head(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.classifier.forward_head(features)
-        return scores
-
-    def forward(self, input: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self._maps(input))
-        return scores
 
 
 @register_model

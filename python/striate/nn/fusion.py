@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from striate._core import Tensor, conv2d_fused, pad, zeros
+from striate._core import Tensor, conv2d_fused, pad, zeros_like
 from striate.grad_mode import no_grad
 from striate.nn.conv import Conv2d
 from striate.nn.linear import Identity
@@ -87,7 +87,7 @@ def _fold(weight: Tensor, bias: Tensor | None, norm: BatchNorm2d) -> tuple[Tenso
     assert mean is not None
     assert var is not None
     scale = (var.to("float64") + norm.eps) ** -0.5
-    shift = zeros(scale.shape[0], dtype="float64")
+    shift = zeros_like(scale)
     if norm.weight is not None and norm.bias is not None:
         scale = scale * norm.weight.to("float64")
         shift = norm.bias.to("float64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from striate._core import Tensor, adam_scalars, adam_step
+from striate._core import ADAM_SCALARS, Tensor, adam_scalars, adam_step
 from striate.optim.optimizer import Optimizer, ParamGroup
 
 
@@ -38,7 +38,7 @@ class Adam(Optimizer):
         # One call, unless some parameters went without a gradient in earlier steps.
         for count, chosen in (by_count or {0: []}).items():
             advance = self._advance(group, steps, chosen)
-            scalars = self._scalars(group, 7, advance) if chosen else None
+            scalars = self._scalars(group, ADAM_SCALARS, advance) if chosen else None
             means, squares = ([state[name][i] for i in chosen] for name in self.buffer_names)
             adam_step(
                 [group["params"][i] for i in chosen],

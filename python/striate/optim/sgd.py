@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from striate._core import Tensor, sgd_scalars, sgd_step
+from striate._core import SGD_SCALARS, Tensor, sgd_scalars, sgd_step
 from striate.optim.optimizer import Optimizer, ParamGroup
 
 
@@ -43,7 +43,7 @@ class SGD(Optimizer):
             group["nesterov"],
             self._scalars(
                 group,
-                4,
+                SGD_SCALARS,
                 lambda: sgd_scalars(
                     group["lr"], group["momentum"], group["dampening"], group["weight_decay"]
                 ),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import striate as st
 from striate import data, nn, optim
@@ -31,6 +30,10 @@ from striate.train.optimizing import make_optimizer, make_scheduler
 from striate.train.settings import Settings
 from striate.train.transfer import cached_features, freeze, load_backbone
 
+# Seconds between two looks at the sums of a device that does not compute them at once, for which
+# its queue of work runs empty.
+_LOOK_EVERY = 0.1
+
 
 class Trainer:
     """Trains one model as the settings say, one epoch at a time.
@@ -40,6 +43,10 @@ class Trainer:
     ``origin`` says for the model card what they are. ``workers`` threads read the images.
     ``graph`` says whether steps are captured and replayed (`striate.graph`), with the same result;
     by default on CUDA.
+
+    A loss that is not finite raises Error. On the CPU that is before the optimizer's step. On CUDA
+    the losses are added up on the device and looked at ten times a second, at the end of the epoch
+    and before anything is saved: the weights are lost by then, but no file has them.
     """
 
     def __init__(
@@ -80,6 +87,9 @@ class Trainer:
         graph = device != "cpu" if graph is None else graph
         self._captured = st.graph(self._update) if graph and plain else None
         self.progress = Progress()
+        # Of losses and of right guesses, ahead of self.progress until they are looked at.
+        self._sums = st.zeros(2, dtype="float64", device=device)
+        self._looked = time.perf_counter()
         self.history: list[dict[str, float]] = []
         """What `fit` measured after each epoch."""
         self.stop_requested = False
@@ -132,15 +142,19 @@ class Trainer:
             if step < progress.step:  # done before the run was resumed
                 continue
             self._train_step(images.to(self.device), labels.to(self.device))
+            if self.device == "cpu" or time.perf_counter() - self._looked > _LOOK_EVERY:
+                self._look_at_sums()
             if self.settings.schedule != "step":
                 self.scheduler.step()
             if on_step is not None:
                 on_step(progress)
             if self.stop_requested:
+                self._look_at_sums()
                 return None
+        self._look_at_sums()
         if self.settings.schedule == "step":
             self.scheduler.step()
-        self.progress = Progress(epoch=progress.epoch + 1)
+        self._go_on_from(Progress(epoch=progress.epoch + 1))
         return progress
 
     def _train_step(self, images: st.Tensor, labels: st.Tensor) -> None:
@@ -151,22 +165,15 @@ class Trainer:
             mixing = Mixing(settings.mixup, count, (settings.seed, progress.epoch, progress.step))
             images = mixing.images(images)
         if self._captured is not None and count == settings.batch_size:
-            loss, guesses = self._captured(images, labels)
+            self._captured(images, labels)
         else:
-            loss, guesses = self._update(images, labels, mixing)
-        value = loss.item()
-        self._check_finite(value)
-        hits = guesses.to("cpu").numpy() == labels.to("cpu").numpy()
+            self._update(images, labels, mixing)
         progress.step += 1
         progress.images += count
-        progress.correct += int(np.count_nonzero(hits))
-        progress.loss_sum += value * count
         progress.lr = self._lr
 
-    def _update(
-        self, images: st.Tensor, labels: st.Tensor, mixing: Mixing | None = None
-    ) -> tuple[st.Tensor, st.Tensor]:
-        """One step of the optimizer; returns the loss and the classes guessed before it."""
+    def _update(self, images: st.Tensor, labels: st.Tensor, mixing: Mixing | None = None) -> None:
+        """One step of the optimizer, and the sums of what the model said before it."""
         settings = self.settings
         self.optimizer.zero_grad()
         forward = self.model.forward_head if settings.freeze == "backbone" else self.model
@@ -174,20 +181,35 @@ class Trainer:
             log_prob = log_probabilities(settings.model, forward(images))
             loss = batch_loss(settings, log_prob, labels, mixing)
         loss.backward()
-        if not capturing(images.device):  # a replay is checked after it
-            self._check_finite(loss.item())
+        if self.device == "cpu" and not capturing(images.device):
+            self._check_finite(loss.item(), f"step {self.progress.step + 1}")
         if settings.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update_parameters(self.model)
-        return loss.detach(), log_prob.detach().argmax(1)
+        hits = (log_prob.detach().argmax(1) == labels).sum()
+        self._sums[0].add_(loss.detach().double() * labels.shape[0])
+        self._sums[1].add_(hits.double())
 
-    def _check_finite(self, loss: float) -> None:
+    def _look_at_sums(self) -> None:
+        """Brings self.progress up to date, for which it waits for the device."""
+        loss_sum, correct = self._sums.tolist()
+        self._looked = time.perf_counter()
+        if self._captured is not None:
+            self._captured.check()  # a label out of range would be why
+        self._check_finite(loss_sum, f"by step {self.progress.step}")
+        self.progress.loss_sum, self.progress.correct = loss_sum, int(correct)
+
+    def _go_on_from(self, progress: Progress) -> None:
+        self.progress = progress
+        self._sums.copy_(st.tensor([progress.loss_sum, progress.correct], dtype="float64"))
+
+    def _check_finite(self, loss: float, when: str) -> None:
         if not math.isfinite(loss):
             raise st.Error(
-                f"train: the loss became {loss} in epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step + 1}: try a learning rate below {self._lr:g}, or clip_norm"
+                f"train: the loss became {loss} in epoch {self.progress.epoch + 1}, {when}: try a "
+                f"learning rate below {self._lr:g}, or clip_norm"
             )
 
     @property
@@ -220,6 +242,7 @@ class Trainer:
         _write(path, {f"model.{name}": x for name, x in weights.items()}, self._training())
 
     def _training(self) -> dict[str, Any]:
+        self._look_at_sums()
         return {
             "version": CHECKPOINT_VERSION,
             "settings": asdict(self.settings),
@@ -249,7 +272,7 @@ class Trainer:
         self.scheduler.load_state_dict(state["scheduler"])
         if self._captured is not None:
             self._captured = st.graph(self._update)  # the optimizer's buffers are others now
-        self.progress = checkpoint.progress
+        self._go_on_from(checkpoint.progress)
         self.history = list(state.get("history", []))
         self.origin = state.get("origin")
         self._loader = None
