@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -77,10 +78,14 @@ class DataLoader:
                 yield self._batch(indices, seed, epoch)
             return
         with ThreadPoolExecutor(self.num_workers, "striate-worker") as workers:
+            started: deque[Iterator[Batch]] = deque()
             for indices in pieces:
                 shares = np.array_split(indices, min(self.num_workers, len(indices)))
-                parts = workers.map(lambda share: self._batch(share, seed, epoch), shares)
-                yield tuple(cat(list(column)) for column in zip(*parts, strict=True))
+                started.append(workers.map(lambda share: self._batch(share, seed, epoch), shares))
+                if len(started) > 1:  # so that no worker waits for the end of a batch
+                    yield _joined(started.popleft())
+            while started:
+                yield _joined(started.popleft())
 
     def _order(self, seed: int) -> Indices:
         count = len(self.dataset)
@@ -93,6 +98,10 @@ class DataLoader:
             return self.dataset.batch(indices, seed=seed, epoch=epoch)
         samples = [self.dataset[int(index)] for index in indices]
         return tuple(_collate(column) for column in zip(*samples, strict=True))
+
+
+def _joined(parts: Iterator[Batch]) -> Batch:
+    return tuple(cat(list(column)) for column in zip(*parts, strict=True))
 
 
 def _collate(column: tuple[Any, ...]) -> Tensor:
