@@ -197,6 +197,10 @@ class Tensor:
     def __add__(self, arg0: typing.Any) -> Tensor: ...
     def __array__(self, dtype: typing.Any = None, copy: typing.Any = None) -> numpy.ndarray: ...
     def __bool__(self) -> builtins.bool: ...
+    def __deepcopy__(self, memo: dict[int, typing.Any]) -> Tensor:
+        """
+        A leaf tensor on elements of its own, with a copy of its gradient.
+        """
     def __dlpack__(
         self,
         *,
