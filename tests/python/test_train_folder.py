@@ -189,6 +189,25 @@ def test_interrupted_with_everything_on_ends_with_the_same_bytes(flat, tmp_path)
         assert (tmp_path / name).read_bytes() == (whole.parent / name).read_bytes(), name
 
 
+def test_a_resumed_epoch_reads_only_what_is_left(flat, tmp_path, monkeypatch):
+    settings = train.recipe("resnet20", "folder", epochs=1, batch_size=4, size=16)
+    images = train.load_dataset("resnet20", "folder", flat, train=True, augment=True, size=16)
+    trainer = train.Trainer(settings, images)
+
+    def stop(progress):
+        trainer.stop_requested = progress.step == 4
+
+    assert trainer.run_epoch(stop) is None
+    trainer.save(tmp_path / "x.safetensors")
+    trainer = train.Trainer(settings, images)
+    trainer.load(tmp_path / "x.safetensors")
+    read = []
+    decode = data.folder.read_image
+    monkeypatch.setattr(data.folder, "read_image", lambda path: read.append(path) or decode(path))
+    assert trainer.run_epoch().images == 24
+    assert len(read) == 24 - 4 * 4
+
+
 def test_mistakes_name_what_is_wrong(flat, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -53,10 +53,18 @@ class DataLoader:
         self.seed = seed
         self.prefetch = prefetch
         self.epoch = 0
+        self._first_batch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch, and so the order, of the next iteration."""
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Chooses the epoch, and so the order, of the next iteration, and the batch with which it
+        begins: a run that is resumed does not read again what it has seen.
+        """
+        if not 0 <= first_batch <= len(self):
+            raise ArgumentError(
+                f"DataLoader: expected first_batch from 0 to {len(self)}, got {first_batch}"
+            )
         self.epoch = epoch
+        self._first_batch = first_batch
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -66,12 +74,13 @@ class DataLoader:
     def __iter__(self) -> Iterator[Batch]:
         seed = get_rng_state()[0] if self.seed is None else self.seed
         epoch, order = self.epoch, self._order(seed)
+        batches = self._batches(order, seed, epoch, self._first_batch)
         self.epoch += 1
-        batches = self._batches(order, seed, epoch)
+        self._first_batch = 0
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
 
-    def _batches(self, order: Indices, seed: int, epoch: int) -> Iterator[Batch]:
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
+    def _batches(self, order: Indices, seed: int, epoch: int, first: int) -> Iterator[Batch]:
+        starts = range(first * self.batch_size, len(self) * self.batch_size, self.batch_size)
         pieces = (order[start : start + self.batch_size] for start in starts)
         if self.num_workers < 2:
             for indices in pieces:

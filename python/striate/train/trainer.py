@@ -127,10 +127,8 @@ class Trainer:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        self.loader.set_epoch(progress.epoch)
-        for step, (images, labels) in enumerate(self.loader):
-            if step < progress.step:  # done before the run was resumed
-                continue
+        self.loader.set_epoch(progress.epoch, first_batch=progress.step)  # others are done
+        for images, labels in self.loader:
             self._train_step(images.to(self.device), labels.to(self.device))
             if self.settings.schedule != "step":
                 self.scheduler.step()
