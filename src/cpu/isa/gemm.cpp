@@ -4,6 +4,8 @@
 // depend on which rows it is computed with.
 #include "cpu/isa/gemm.h"
 
+#include "cpu/isa/vector.h"
+
 namespace striate::cpu {
 namespace {
 
@@ -14,6 +16,7 @@ struct Vec {
   static constexpr int kLanes = kBytes / sizeof(T);
   static Reg load(const T* p) { return *reinterpret_cast<const Mem*>(p); }
   static void store(T* p, Reg v) { *reinterpret_cast<Mem*>(p) = v; }
+  static void stream(T* p, Reg v) { store_past_caches(reinterpret_cast<Reg*>(p), v); }
 };
 
 /// What follows the sums of a row whose last columns do not count; `term` is added, null: nothing.
@@ -38,7 +41,8 @@ __attribute__((noinline)) void finish_part(T* sums, const T* term, bool relu, in
 /// keeps NaN. Inlined, and a call only where acc was copied, or acc would live in memory all along.
 template <class V, class T, int kVectors, int kRows, class Row>
 inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][kVectors], Row row,
-                                                  bool adds, int64_t term, bool relu, int64_t n) {
+                                                  bool adds, int64_t term, bool relu, bool stream,
+                                                  int64_t n) {
   constexpr int kWidth = kVectors * V::kLanes;
   if (n < kWidth) {
     T sums[kRows][kWidth];
@@ -68,7 +72,10 @@ inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) V::store(row(r) + v * V::kLanes, acc[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      T* target = row(r) + v * V::kLanes;
+      stream ? V::stream(target, acc[r][v]) : V::store(target, acc[r][v]);
+    }
   }
 }
 
@@ -87,7 +94,6 @@ inline void prefetch_rows(Row row) {
 
 template <class V, class T, int kVectors, int kRows>
 void tile(const TileArgs<T>& args) {
-  prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r]; });
   if (args.epilogue.residual != 0)
     prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r] + args.epilogue.residual; });
   typename V::Reg acc[kRows][kVectors];
@@ -117,7 +123,7 @@ void tile(const TileArgs<T>& args) {
   const Epilogue<T>& epilogue = args.epilogue;
   finish<V, T, kVectors, kRows>(
       acc, [&](int r) { return args.c[r]; }, epilogue.residual != 0, epilogue.residual,
-      epilogue.relu, args.n);
+      epilogue.relu, epilogue.stream, args.n);
 }
 
 template <class V, class T, int kVectors, int kRows>
@@ -138,7 +144,8 @@ void outer(const OuterTileArgs<T>& args) {
     }
   }
   finish<V, T, kVectors, kRows>(
-      acc, [&](int r) { return args.c + r * args.c_stride; }, args.accumulate, 0, false, args.n);
+      acc, [&](int r) { return args.c + r * args.c_stride; }, args.accumulate, 0, false, false,
+      args.n);
 }
 
 template <class T, int kRows>
