@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import striate as st
-from striate import data, train
+from striate import data, models, train
 from striate.cli.main import main
 
 image = pytest.importorskip("PIL.Image", reason="pictures are decoded by Pillow")
@@ -135,6 +135,7 @@ def test_other_models_take_photographs(flat, tmp_path, capsys, model):
         "--out", tmp_path / "x.safetensors", capsys=capsys,
     )  # fmt: skip
     assert code == 0, err
+    assert ("keep their random ones" in err) == (model == "alexnet")
     code, _, _ = run("eval", "--checkpoint", report["best"], "--data-dir", flat, capsys=capsys)
     assert code == 0
 
@@ -219,8 +220,12 @@ def test_mistakes_name_what_is_wrong(flat, tmp_path, capsys):
     hollow = tmp_path / "hollow"
     (hollow / "nothing").mkdir(parents=True)
     folder = ("train", "resnet20", "--data", "folder")
+    other = tmp_path / "other.safetensors"
+    st.save(models.lenet5().state_dict(), other)
     cases = [
         (folder, "--data-dir"),
+        ((*folder, "--data-dir", flat, "--weights", other), "weights of resnet20, got other.safe"),
+        (("train", "lenet5", "--data", "mnist", "--data-dir", empty), "as leaving out --data-dir"),
         ((*folder, "--data-dir", tmp_path / "nowhere"), "expected a directory, got"),
         ((*folder, "--data-dir", empty), "one for each class"),
         ((*folder, "--data-dir", hollow), "nothing"),

@@ -64,7 +64,13 @@ class Trainer:
         shape = input_shape(settings.model, settings.data, settings.size)
         self.model = build(settings.model, len(self.classes), shape).to(device)
         if weights is not None:
-            load_backbone(self.model, weights)
+            try:
+                load_backbone(self.model, weights)
+            except st.ShapeError as error:
+                given = origin or "others"
+                raise st.ShapeError(
+                    f"train: expected weights of {settings.model}, got {given}: {error}"
+                ) from error
         self._frozen = freeze(self.model, settings.freeze)
         self._dataset = dataset
         self.optimizer = make_optimizer(self.model, settings)
