@@ -401,9 +401,7 @@ def test_fetch_of_a_complete_part(registry):
 def test_fetch_goes_on_after_a_broken_connection(registry):
     registry("short.pth")
     for _ in range(2):
-        with pytest.raises(
-            st.Error, match=r"at byte [12]000 of 1024000\. The next try goes on"
-        ):
+        with pytest.raises(st.Error, match=r"at byte [12]000 of 1024000\. The next try goes on"):
             weights.fetch("test")
     assert Server.requests == [None, "bytes=1000-"]
     assert not (weights.cache_dir() / "short.pth").exists()
