@@ -27,6 +27,7 @@ void bind_losses(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_graph(py::module_& m);
 void bind_io(py::module_& m);
+void bind_image(py::module_& m);
 
 /// A tensor, or anything numpy.array() takes, as a tensor: a copy unless it is one already.
 Tensor as_tensor(py::handle value);

@@ -25,4 +25,5 @@ PYBIND11_MODULE(_core, m) {
   bind_optim(m);
   bind_graph(m);
   bind_io(m);
+  bind_image(m);
 }

@@ -1,4 +1,4 @@
-// NumPy: tensor(), from_numpy(), numpy(), printing and pickling.
+// NumPy: tensor(), from_numpy(), numpy(), printing, copying and pickling.
 #include <pybind11/numpy.h>
 
 #include "bindings.h"
@@ -178,6 +178,14 @@ Tensor set_state(const State& state) {
   return result;
 }
 
+Tensor deep_copy(const Tensor& x) {
+  require<AutogradError>(x.is_leaf(), "deepcopy: expected a leaf tensor; call detach() first");
+  const Tensor result = clone(x.detach());
+  result.set_requires_grad(x.requires_grad());
+  if (x.grad().defined()) result.set_grad(clone(x.grad()));
+  return result;
+}
+
 }  // namespace
 
 Tensor as_tensor(py::handle value) {
@@ -211,6 +219,12 @@ void bind_numpy(py::module_& m, TensorClass& cls) {
           "tolist", [](const Tensor& x) { return readable(x).attr("tolist")(); },
           "The elements as nested lists of Python numbers.")
       .def("__repr__", &repr)
+      .def(
+          "__deepcopy__",
+          [](const Tensor& x, const py::typing::Dict<py::int_, py::object>&) {
+            return deep_copy(x);
+          },
+          py::arg("memo"), "A leaf tensor on elements of its own, with a copy of its gradient.")
       .def(py::pickle(&get_state, &set_state));
   // NumPy's operators then leave `array + tensor` to Tensor.__radd__.
   cls.attr("__array_priority__") = 1000;

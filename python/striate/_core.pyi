@@ -46,6 +46,7 @@ __all__: list[str] = [
     "conv2d_fused",
     "conv_transpose2d",
     "cpu_isa",
+    "crop_images",
     "cross_entropy",
     "cuda_device_count",
     "cuda_unavailable_reason",
@@ -54,7 +55,9 @@ __all__: list[str] = [
     "empty",
     "empty_cache",
     "empty_like",
+    "erase_images",
     "exp",
+    "flip_images",
     "float32",
     "float64",
     "from_dlpack",
@@ -79,6 +82,7 @@ __all__: list[str] = [
     "memory_stats",
     "mse_loss",
     "nll_loss",
+    "normalize_images",
     "ones",
     "ones_like",
     "pad",
@@ -87,7 +91,7 @@ __all__: list[str] = [
     "read_into",
     "relu",
     "replayed_values",
-    "resize_image",
+    "resize_images",
     "save",
     "set_allow_tf32",
     "set_autocast_enabled",
@@ -195,6 +199,10 @@ class Tensor:
     def __add__(self, arg0: typing.Any) -> Tensor: ...
     def __array__(self, dtype: typing.Any = None, copy: typing.Any = None) -> numpy.ndarray: ...
     def __bool__(self) -> builtins.bool: ...
+    def __deepcopy__(self, memo: dict[int, typing.Any]) -> Tensor:
+        """
+        A leaf tensor on elements of its own, with a copy of its gradient.
+        """
     def __dlpack__(
         self,
         *,
@@ -791,6 +799,18 @@ def cpu_isa() -> str:
     The instruction set in use: 'avx512', 'avx2' or 'baseline'. ``STRIATE_CPU_ISA`` in the environment forces one.
     """
 
+def crop_images(
+    images: Tensor,
+    corners: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    size: int | collections.abc.Sequence[int],
+    fill: typing.SupportsFloat | typing.SupportsIndex = 0,
+) -> Tensor:
+    """
+    The rectangle of size (height, width) at the corner (top, left) given for each image (N, C, H, W), which fill surrounds.
+    """
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -849,9 +869,25 @@ def empty_like(input: Tensor) -> Tensor:
     Not initialised, with the shape, type, device and order of ``input``.
     """
 
+def erase_images(
+    images: Tensor,
+    corners: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    size: int | collections.abc.Sequence[int],
+) -> Tensor:
+    """
+    Images (N, C, H, W) with zeros in the rectangle of size (height, width) at the corner (top, left) given for each.
+    """
+
 def exp(input: Tensor) -> Tensor:
     """
     e to the power of each element.
+    """
+
+def flip_images(images: Tensor, mirrored: collections.abc.Sequence[builtins.bool]) -> Tensor:
+    """
+    Images (N, C, H, W), left and right exchanged where mirrored is true.
     """
 
 def from_dlpack(source: typing.Any) -> Tensor:
@@ -990,6 +1026,16 @@ def nll_loss(
     ``reduction`` is 'mean' (over targets other than ``ignore_index``), 'sum' or 'none'. Raises IndexError on a target outside [0, C), before any read.
     """
 
+def normalize_images(
+    images: Tensor,
+    mean: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    std: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    unit: typing.SupportsFloat | typing.SupportsIndex = 1,
+) -> Tensor:
+    """
+    (x * unit - mean) / std of uint8 or float32 images (N, C, H, W), per channel, as float32.
+    """
+
 def ones(
     *args: int | collections.abc.Sequence[int],
     dtype: DType | str = ...,
@@ -1060,17 +1106,15 @@ def replayed_values(
     A float64 tensor that is set to ``values()`` before each replay of the graph that this thread captures on the device.
     """
 
-def resize_image(
-    image: Tensor,
+def resize_images(
+    images: Tensor,
     region: tuple[
         typing.SupportsInt | typing.SupportsIndex,
         typing.SupportsInt | typing.SupportsIndex,
         typing.SupportsInt | typing.SupportsIndex,
         typing.SupportsInt | typing.SupportsIndex,
     ],
-    size: tuple[
-        typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
-    ],
+    size: int | collections.abc.Sequence[int],
     window: tuple[
         typing.SupportsInt | typing.SupportsIndex,
         typing.SupportsInt | typing.SupportsIndex,
@@ -1079,9 +1123,9 @@ def resize_image(
     ],
 ) -> Tensor:
     """
-    The region (top, left, height, width) of a uint8 image (C, H, W), scaled to size (height, width), of which the window (top, left, height, width) is returned.
+    The region (top, left, height, width) of images (N, C, H, W), scaled to size (height, width), of which the window (top, left, height, width) is returned.
 
-    Bilinear with antialiasing, as Pillow does it. Raises ShapeError where a rectangle does not fit.
+    Bilinear; uint8 with antialiasing, as Pillow does it, float32 without. Raises ShapeError where a rectangle does not fit.
     """
 
 def save(

@@ -141,9 +141,11 @@ def fetch(name: str) -> Path:
         except (OSError, HTTPException) as error:  # URLError, timeouts, resets are OSErrors
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
+            kept = partial.tell()
+            hint = f" The next try goes on from byte {kept}." if kept else ""
             raise DownloadError(
-                f"weights: could not get {weights.url}: {getattr(error, 'reason', error)}. Without "
-                f"a network, place the file by hand as {target}"
+                f"weights: could not get {weights.url}: {getattr(error, 'reason', error)}.{hint} "
+                f"Without a network, place the file by hand as {target}"
             ) from error
         _verify(partial, weights)
         os.replace(partial.name, target)

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import struct
+import sys
 import threading
 import time
 import zipfile
@@ -329,7 +330,8 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        self.wfile.write(CONTENT[start : start + 1000] if "short" in self.path else CONTENT[start:])
+        short = "short" in self.path or ("cut" in self.path and not start)
+        self.wfile.write(CONTENT[start : start + 1000] if short else CONTENT[start:])
 
     def log_message(self, *args):
         pass
@@ -399,10 +401,25 @@ def test_fetch_of_a_complete_part(registry):
 def test_fetch_goes_on_after_a_broken_connection(registry):
     registry("short.pth")
     for _ in range(2):
-        with pytest.raises(st.Error, match=r"byte [12]000 of 1024000"):
+        with pytest.raises(st.Error, match=r"at byte [12]000 of 1024000\. The next try goes on"):
             weights.fetch("test")
     assert Server.requests == [None, "bytes=1000-"]
     assert not (weights.cache_dir() / "short.pth").exists()
+    registry("cut.pth")
+    with pytest.raises(st.Error, match="the connection ended at byte 1000"):
+        weights.fetch("test")
+    assert weights.fetch("test").read_bytes() == CONTENT
+
+
+def test_fetch_shows_its_progress_on_a_terminal(registry, capsys, monkeypatch):
+    pytest.importorskip("rich", reason="draws the bar")
+    registry()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    weights.fetch("test")
+    captured = capsys.readouterr()
+    assert "file.pth" in captured.err
+    assert "1.0/1.0 MB" in captured.err
+    assert not captured.out
 
 
 def test_fetch_refuses_a_wrong_hash(registry):

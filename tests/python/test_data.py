@@ -239,6 +239,29 @@ def test_shuffling_is_a_function_of_seed_and_epoch():
     assert order(b) == first
 
 
+@pytest.mark.parametrize("workers", [0, 3])
+def test_batches_before_the_first_are_not_read(workers):
+    read = []
+
+    class Recorded(Numbers):
+        def __getitem__(self, i):
+            read.append(i)
+            return super().__getitem__(i)
+
+    loader = data.DataLoader(Recorded(), 10, shuffle=True, seed=1, num_workers=workers)
+    loader.set_epoch(4)
+    whole = order(loader)
+    for first in (0, 1, 10, 11):
+        read.clear()
+        loader.set_epoch(4, first_batch=first)
+        assert order(loader) == whole[10 * first :]
+        assert sorted(read) == sorted(whole[10 * first :])
+    assert len(order(loader)) == 103  # the next epoch begins at its beginning
+    for wrong in (-1, 12):
+        with pytest.raises(st.ArgumentError, match=f"first_batch from 0 to 11, got {wrong}"):
+            loader.set_epoch(4, first_batch=wrong)
+
+
 def test_iterating_leaves_the_generator_alone():
     state = st.get_rng_state()
     order(data.DataLoader(Numbers(), batch_size=10, shuffle=True, seed=3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import striate as st
-from striate import data
+from striate import _core, data
 from striate.data import transforms
 from striate.data.dataset import SampleRandom
 
@@ -37,9 +37,9 @@ def test_resize_is_pillows(source, size):
 def test_region_and_window():
     planes = picture(60, 80)
     whole = by_pillow(planes[:, 10:50, 5:75], (20, 30))
-    image = st.from_numpy(planes)
-    part = st._core.resize_image(image, (10, 5, 40, 70), (20, 30), (3, 4, 10, 11)).numpy()
-    assert np.array_equal(part, whole[:, 3:13, 4:15])
+    image = st.from_numpy(planes[np.newaxis])
+    part = _core.resize_images(image, (10, 5, 40, 70), (20, 30), (3, 4, 10, 11)).numpy()
+    assert np.array_equal(part[0], whole[:, 3:13, 4:15])
     for region, size, window, message in (
         ((0, 0, 61, 80), (5, 5), (0, 0, 5, 5), "region within 60 x 80, got 61 x 80"),
         ((-1, 0, 5, 5), (5, 5), (0, 0, 5, 5), "region"),
@@ -47,9 +47,183 @@ def test_region_and_window():
         ((0, 0, 5, 5), (5, 5), (1, 0, 5, 5), "window within 5 x 5"),
     ):
         with pytest.raises(st.ShapeError, match=message):
-            st._core.resize_image(image, region, size, window)
-    with pytest.raises(st.DTypeError, match="expected uint8"):
-        st._core.resize_image(st.ones(3, 4, 4), (0, 0, 4, 4), (2, 2), (0, 0, 2, 2))
+            _core.resize_images(image, region, size, window)
+    with pytest.raises(st.DTypeError, match="resize_images: expected images of uint8 or float32"):
+        _core.resize_images(image.to("int64"), (0, 0, 4, 4), (2, 2), (0, 0, 2, 2))
+
+
+@pytest.mark.parametrize("source", [(5, 7), (1, 1), (8, 3)])
+@pytest.mark.parametrize("size", [(5, 7), (3, 3), (11, 20), (1, 1)])
+def test_resize_of_floats_is_interpolation(source, size, rng):
+    images = rng.random((2, 3, *source))
+    expected = images
+    for axis, target in zip((2, 3), size, strict=True):  # float64, an axis at a time
+        length = images.shape[axis]
+        centres = np.clip((np.arange(target) + 0.5) * length / target - 0.5, 0, length - 1)
+        lower = np.floor(centres).astype(int)
+        share = (centres - lower).reshape([-1 if d == axis else 1 for d in range(4)])
+        upper = np.minimum(lower + 1, length - 1)
+        expected = (1 - share) * expected.take(lower, axis) + share * expected.take(upper, axis)
+    for given in (
+        images,
+        images.astype(np.float32),
+        images.transpose(0, 1, 2, 3)[:, ::-1][:, ::-1],
+    ):
+        result = transforms.Resize(size)(given)
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, expected, rtol=3e-7)
+
+
+def layouts(images):
+    """Equal arrays (N, C, H, W) that lie in memory in different ways."""
+    yield images
+    yield images.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    yield np.repeat(np.repeat(images, 2, 3), 3, 1)[:, ::3, :, ::2]
+    yield images[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1]
+    read_only = images.copy()
+    read_only.setflags(write=False)
+    yield read_only
+    yield images.transpose(3, 2, 1, 0).copy().transpose(3, 2, 1, 0)
+
+
+SHAPES = [(4, 3, 9, 7), (2, 1, 5, 5), (3, 5, 1, 8), (1, 2, 6, 1), (0, 3, 4, 4)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, np.bool_])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_moving_pixels(shape, dtype, rng):
+    """Crops, mirrors and holes in every type, however the images lie, against NumPy's indexing."""
+    images = rng.integers(0, 200, shape).astype(dtype)
+    n, _, height, width = shape
+    far = max(height, width) + 3
+    padded = np.pad(images, ((0, 0), (0, 0), (far, far), (far, far)))
+    corners = [(int(t), int(u)) for t, u in rng.integers(-far, far - 2, (n, 2))]
+    mirrored = (np.arange(n) % 2 == 0).tolist()
+    cropped = [
+        image[:, far + top : far + top + 3, far + left : far + left + 2]
+        for image, (top, left) in zip(padded, corners, strict=True)
+    ]
+    erased = padded.copy()
+    for image, (top, left) in zip(erased, corners, strict=True):
+        image[:, far + top : far + top + 3, far + left : far + left + 2] = 0
+    erased = erased[:, :, far : far + height, far : far + width]
+    flipped = images.copy()
+    flipped[::2] = flipped[::2, :, :, ::-1]
+    for given in layouts(images):
+        before, x = given.copy(), st.from_numpy(given)
+        for result, expected in (
+            (_core.crop_images(x, corners, (3, 2)), np.array(cropped).reshape(n, shape[1], 3, 2)),
+            (_core.erase_images(x, corners, (3, 2)), erased),
+            (_core.flip_images(x, mirrored), flipped),
+        ):
+            assert result.numpy().dtype == dtype
+            assert np.array_equal(result.numpy(), expected)
+            assert n < 2 or result.stride()[1] == 1  # channels-last
+        assert np.array_equal(given, before)
+
+
+def test_far_corners():
+    x = st.from_numpy(picture(4, 4)[np.newaxis])
+    least, most = -(2**63), 2**63 - 1
+    for corner in ((least, 0), (most, 0), (0, least), (0, most), (4, 0), (0, -2)):
+        assert not _core.crop_images(x, [corner], (2, 2)).numpy().any()
+        assert (_core.crop_images(x, [corner], (2, 2), fill=7).numpy() == 7).all()
+    assert np.array_equal(_core.erase_images(x, [(least, least)], (2, 2)).numpy(), x.numpy())
+    with pytest.raises(st.ShapeError, match="erase_images"):
+        _core.erase_images(x, [(most, 0)], (2, 2))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_normalizing(shape, rng):
+    """Every rounding is that of the three operations in float32, one after another."""
+    channels = shape[1]
+    for mean, std in ((0.3, 0.7), (rng.random(channels).tolist(), rng.uniform(0.1, 2, channels))):
+        scale = (1 / np.asarray(std, np.float64)).astype(np.float32).reshape(-1, 1, 1)
+        shift = (-np.asarray(mean, np.float64) / std).astype(np.float32).reshape(-1, 1, 1)
+        normalize = transforms.Normalize(mean, std)
+        for images in (
+            rng.integers(0, 256, shape, dtype=np.uint8),
+            rng.standard_normal(shape).astype(np.float32),
+            rng.standard_normal(shape),
+        ):
+            unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
+            scaled = images.astype(np.float32) * unit
+            for given in layouts(images):
+                assert np.array_equal(transforms.ToTensor()(given), scaled)
+                assert np.array_equal(normalize(scaled), scaled * scale + shift)
+                both = transforms.Compose([transforms.ToTensor(), normalize])(given)
+                assert both.dtype == np.float32
+                assert np.array_equal(both, normalize(transforms.ToTensor()(given)))
+
+
+def test_single_images_and_more_dimensions():
+    """(C, H, W) and (A, B, C, H, W) are taken as the batches that they are in."""
+    images = np.stack([picture(8, 9, seed) for seed in range(6)])
+    for transform in (
+        transforms.Pad((1, 2, 3, 4), fill=5),
+        transforms.Resize((4, 5)),
+        transforms.CenterCrop(4),
+        transforms.imagenet_eval(4, resize=6),
+    ):
+        whole = transform(images)
+        assert np.array_equal(transform(images.reshape(2, 3, 3, 8, 9)).reshape(whole.shape), whole)
+        for image, expected in zip(images, whole, strict=True):
+            assert np.array_equal(transform(image), expected)
+
+
+def test_a_chain_is_its_steps():
+    """Steps that the core does in one pass give what they give one by one."""
+    images = np.stack([picture(60, 90, seed) for seed in range(3)])
+    chain = transforms.imagenet_eval(32, resize=40)
+    expected = images
+    for step in chain.transforms:
+        expected = step(expected)
+    assert np.array_equal(chain(images), expected)
+    with pytest.raises(st.ShapeError, match="CenterCrop: expected images of at least 50 x 50"):
+        transforms.Compose([transforms.Resize(40), transforms.CenterCrop(50)])(images)
+    chain.transforms.insert(0, transforms.Pad(3))
+    assert np.array_equal(
+        chain(images), transforms.imagenet_eval(32, 40)(transforms.Pad(3)(images))
+    )
+
+
+def test_bad_input():
+    x = st.from_numpy(picture(4, 5)[np.newaxis])
+    whole = (0, 0, 4, 5)
+    for call in (
+        lambda given: _core.resize_images(given, whole, (2, 2), (0, 0, 2, 2)),
+        lambda given: _core.crop_images(given, [(0, 0)], (2, 2)),
+        lambda given: _core.flip_images(given, [True]),
+        lambda given: _core.erase_images(given, [(0, 0)], (2, 2)),
+        lambda given: _core.normalize_images(given, [0], [1]),
+    ):
+        assert call(x).shape[:2] == (1, 3)
+        with pytest.raises(
+            st.ShapeError, match=r"_images: expected images \(N, C, H, W\), got shape"
+        ):
+            call(x[0])
+    for error, message, call in (
+        (st.ShapeError, "crop_images: expected 1 corners, one for each image, got 2",
+         lambda: _core.crop_images(x, [(0, 0)] * 2, (2, 2))),
+        (st.ShapeError, "crop_images: expected a size above 0, got",
+         lambda: _core.crop_images(x, [(0, 0)], (0, 2))),
+        (st.ShapeError, "erase_images: expected 1 corners, one for each image, got 0",
+         lambda: _core.erase_images(x, [], (2, 2))),
+        (st.ShapeError, "flip_images: expected 1 choices, one for each image, got 3",
+         lambda: _core.flip_images(x, [True] * 3)),
+        (st.ShapeError, "expected 1 or 3 values of mean and std .* 3 channels, got 2 and 3",
+         lambda: transforms.Normalize((0, 0), (1, 1, 1))(picture(4, 5))),
+        (st.ArgumentError, "normalize_images: expected std above 0, got 0",
+         lambda: _core.normalize_images(x, [0], [0])),
+        (st.DTypeError, "normalize_images: expected images of uint8 or float32, got int64",
+         lambda: _core.normalize_images(x.to("int64"), [0], [1])),
+        (st.DTypeError, "RandomResizedCrop: expected uint8 images, got float64",
+         lambda: transforms.RandomResizedCrop(2)(np.ones((1, 3, 4, 4)), None)),
+        (st.DTypeError, "got float16",
+         lambda: transforms.Pad(1)(np.ones((3, 4, 4), np.float16))),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            call()
 
 
 def test_shorter_side_and_centre():

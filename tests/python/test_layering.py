@@ -35,7 +35,7 @@ ALLOWED = {
     "cuda/": SERVICES | {"core/backend.h", "core/philox.h", "kernels.h", "cuda/"},
     "src/autograd/": {"striate/", "core/", "launch.h", "autograd/"},
     "src/io/": {"striate/", "core/", "io/"},
-    "src/image/": {"striate/"},
+    "src/image/": {"striate/", "image/"},
     "src/optim/": {"striate/", "core/", "kernels.h", "launch.h", "ops/common.h", "optim/"},
     "src/ops/": {"striate/", "core/", "kernels.h", "launch.h", "ops/"},
     "python/bindings/": {"striate/", "python/bindings/"},

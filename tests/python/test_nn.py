@@ -222,7 +222,11 @@ def test_buffers():
 
 def test_deepcopy(on):
     a = Block().to(on.device)
+    a(st.rand((2, 1, 4, 4), device=on.device)).sum().backward()
     b = copy.deepcopy(a)
+    assert isinstance(b.conv.weight, nn.Parameter)
+    assert b.conv.weight.grad is None  # as in torch, whose tensors alone keep it
+    a.zero_grad()
     assert bits(a) == bits(b)
     with st.no_grad():
         b.conv.weight.fill_(0)

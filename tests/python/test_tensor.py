@@ -195,6 +195,18 @@ def test_deepcopy_and_pickle(on):
     assert y.requires_grad
     assert y.is_leaf
     equal(y, host(x))
+    equal(y.grad, host(x.grad))
+    with st.no_grad():
+        y.grad.fill_(0)
+        y.fill_(0)
+    equal(x, np.arange(6.0).reshape(2, 3))
+    equal(x.grad, 2 * np.arange(6.0).reshape(2, 3))
+    with pytest.raises(st.AutogradError, match="deepcopy: expected a leaf"):
+        copy.deepcopy(x * 2)
+    first, second = copy.deepcopy([x, x])
+    assert first is second
+    last = st.ones((2, 3, 4, 5)).permute(0, 3, 1, 2).clone()
+    assert copy.deepcopy(last).stride() == last.stride()
     z = pickle.loads(pickle.dumps(x.detach()))
     equal(z, host(x))
     assert z.dtype is st.float64

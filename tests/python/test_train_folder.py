@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import striate as st
-from striate import data, train
+from striate import data, models, train
 from striate.cli.main import main
 
 image = pytest.importorskip("PIL.Image", reason="pictures are decoded by Pillow")
@@ -135,6 +135,7 @@ def test_other_models_take_photographs(flat, tmp_path, capsys, model):
         "--out", tmp_path / "x.safetensors", capsys=capsys,
     )  # fmt: skip
     assert code == 0, err
+    assert ("keep their random ones" in err) == (model == "alexnet")
     code, _, _ = run("eval", "--checkpoint", report["best"], "--data-dir", flat, capsys=capsys)
     assert code == 0
 
@@ -189,6 +190,25 @@ def test_interrupted_with_everything_on_ends_with_the_same_bytes(flat, tmp_path)
         assert (tmp_path / name).read_bytes() == (whole.parent / name).read_bytes(), name
 
 
+def test_a_resumed_epoch_reads_only_what_is_left(flat, tmp_path, monkeypatch):
+    settings = train.recipe("resnet20", "folder", epochs=1, batch_size=4, size=16)
+    images = train.load_dataset("resnet20", "folder", flat, train=True, augment=True, size=16)
+    trainer = train.Trainer(settings, images)
+
+    def stop(progress):
+        trainer.stop_requested = progress.step == 4
+
+    assert trainer.run_epoch(stop) is None
+    trainer.save(tmp_path / "x.safetensors")
+    trainer = train.Trainer(settings, images)
+    trainer.load(tmp_path / "x.safetensors")
+    read = []
+    decode = data.folder.read_image
+    monkeypatch.setattr(data.folder, "read_image", lambda path: read.append(path) or decode(path))
+    assert trainer.run_epoch().images == 24
+    assert len(read) == 24 - 4 * 4
+
+
 def test_mistakes_name_what_is_wrong(flat, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -200,8 +220,12 @@ def test_mistakes_name_what_is_wrong(flat, tmp_path, capsys):
     hollow = tmp_path / "hollow"
     (hollow / "nothing").mkdir(parents=True)
     folder = ("train", "resnet20", "--data", "folder")
+    other = tmp_path / "other.safetensors"
+    st.save(models.lenet5().state_dict(), other)
     cases = [
         (folder, "--data-dir"),
+        ((*folder, "--data-dir", flat, "--weights", other), "weights of resnet20, got other.safe"),
+        (("train", "lenet5", "--data", "mnist", "--data-dir", empty), "as leaving out --data-dir"),
         ((*folder, "--data-dir", tmp_path / "nowhere"), "expected a directory, got"),
         ((*folder, "--data-dir", empty), "one for each class"),
         ((*folder, "--data-dir", hollow), "nothing"),

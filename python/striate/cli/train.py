@@ -135,6 +135,10 @@ def run(args: argparse.Namespace) -> int:
         f"{len(test_set):,} held out; batches of {settings.batch_size}, lr {settings.lr:g}, "
         f"seed {settings.seed}; device {args.device}, threads {st.get_num_threads()}"
     )
+    if settings.freeze != "none" and trainer.origin is None:
+        console.line("without --weights the frozen layers keep their random ones")
+    if settings.freeze == "backbone":
+        console.line("the backbone's features are computed first, once")
     start, images, train_seconds = time.perf_counter(), 0, 0.0
 
     def show(report: EpochReport) -> None:

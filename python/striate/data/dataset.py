@@ -38,6 +38,13 @@ class SampleRandom:
         row: npt.NDArray[np.float64] = self._numbers[self._next - 1]
         return row
 
+    def corners(self, rows: int, columns: int, origin: int = 0) -> list[tuple[int, int]]:
+        """A place of each sample among so many rows and columns, which begin at ``origin``."""
+        tops, lefts = (
+            (self.uniform() * places).astype(np.int64) + origin for places in (rows, columns)
+        )
+        return list(zip(tops.tolist(), lefts.tolist(), strict=True))
+
 
 class Dataset(Protocol):
     """A sequence of samples, each a tuple of tensors, arrays or numbers.

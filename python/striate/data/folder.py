@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from striate._core import Error, FormatError, ShapeError, Tensor, from_numpy
+from striate._core import Error, FormatError, ShapeError, Tensor, cat, from_numpy
 from striate.data.dataset import Array, Indices, SampleRandom, Transform
 from striate.data.mnist import DataNotFoundError
 
@@ -66,7 +65,7 @@ class ImageFolder:
                 "ImageFolder: expected a transform that gives every image one size, got "
                 f"{' and '.join(str(shape[1:]) for shape in sorted(shapes)[:2])}"
             )
-        return from_numpy(np.concatenate(images)), from_numpy(self.labels[indices])
+        return cat([from_numpy(image) for image in images]), from_numpy(self.labels[indices])
 
     def _image(self, index: int, seed: int, epoch: int) -> Array:
         image: Array = read_image(self.samples[index][0])[np.newaxis]
@@ -90,9 +89,10 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     with open(path, "rb") as file:
         try:
             with Image.open(file) as image:
-                upright: Any = ImageOps.exif_transpose(image)
-                pixels = np.asarray(upright.convert("RGB"), np.uint8)
+                ImageOps.exif_transpose(image, in_place=True)
+                image.load()  # not in np.array, where old NumPys turn its errors into others
+                pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise FormatError(f"read_image: {os.fspath(path)}: {error}") from error
-    planes: npt.NDArray[np.uint8] = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    planes: npt.NDArray[np.uint8] = pixels.transpose(2, 0, 1)  # channels-last, as the file is
     return planes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -52,10 +53,18 @@ class DataLoader:
         self.seed = seed
         self.prefetch = prefetch
         self.epoch = 0
+        self._first_batch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch, and so the order, of the next iteration."""
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Chooses the epoch, and so the order, of the next iteration, and the batch with which it
+        begins: a run that is resumed does not read again what it has seen.
+        """
+        if not 0 <= first_batch <= len(self):
+            raise ArgumentError(
+                f"DataLoader: expected first_batch from 0 to {len(self)}, got {first_batch}"
+            )
         self.epoch = epoch
+        self._first_batch = first_batch
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -65,22 +74,27 @@ class DataLoader:
     def __iter__(self) -> Iterator[Batch]:
         seed = get_rng_state()[0] if self.seed is None else self.seed
         epoch, order = self.epoch, self._order(seed)
+        batches = self._batches(order, seed, epoch, self._first_batch)
         self.epoch += 1
-        batches = self._batches(order, seed, epoch)
+        self._first_batch = 0
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
 
-    def _batches(self, order: Indices, seed: int, epoch: int) -> Iterator[Batch]:
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
+    def _batches(self, order: Indices, seed: int, epoch: int, first: int) -> Iterator[Batch]:
+        starts = range(first * self.batch_size, len(self) * self.batch_size, self.batch_size)
         pieces = (order[start : start + self.batch_size] for start in starts)
         if self.num_workers < 2:
             for indices in pieces:
                 yield self._batch(indices, seed, epoch)
             return
         with ThreadPoolExecutor(self.num_workers, "striate-worker") as workers:
+            started: deque[Iterator[Batch]] = deque()
             for indices in pieces:
                 shares = np.array_split(indices, min(self.num_workers, len(indices)))
-                parts = workers.map(lambda share: self._batch(share, seed, epoch), shares)
-                yield tuple(cat(list(column)) for column in zip(*parts, strict=True))
+                started.append(workers.map(lambda share: self._batch(share, seed, epoch), shares))
+                if len(started) > 1:  # so that no worker waits for the end of a batch
+                    yield _joined(started.popleft())
+            while started:
+                yield _joined(started.popleft())
 
     def _order(self, seed: int) -> Indices:
         count = len(self.dataset)
@@ -93,6 +107,10 @@ class DataLoader:
             return self.dataset.batch(indices, seed=seed, epoch=epoch)
         samples = [self.dataset[int(index)] for index in indices]
         return tuple(_collate(column) for column in zip(*samples, strict=True))
+
+
+def _joined(parts: Iterator[Batch]) -> Batch:
+    return tuple(cat(list(column)) for column in zip(*parts, strict=True))
 
 
 def _collate(column: tuple[Any, ...]) -> Tensor:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from striate._core import ArgumentError, DTypeError, ShapeError, from_numpy, resize_image
+from striate._core import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+    Tensor,
+    crop_images,
+    erase_images,
+    flip_images,
+    from_numpy,
+    normalize_images,
+    resize_images,
+)
 from striate.data.dataset import Array, SampleRandom, Transform
 
 Floats = npt.NDArray[np.float32]
+Region = tuple[int, int, int, int]  # top, left, height, width
 
 
 class Compose:
@@ -24,10 +37,23 @@ class Compose:
     def __call__(self, images: Array, draw: SampleRandom | None = None) -> Array:
         if self.random and draw is None:
             raise ArgumentError("Compose: expected draw, since a transform is random, got None")
-        for transform in self.transforms:
-            chance = (draw,) if getattr(transform, "random", False) else ()
-            images = transform(images, *chance)
+        for step in self._steps():
+            chance = (draw,) if getattr(step, "random", False) else ()
+            images = step(images, *chance)
         return images
+
+    def _steps(self) -> list[Transform]:
+        """The transforms, as one where the core does two in one pass."""
+        steps: list[Transform] = []
+        for transform in self.transforms:
+            before = steps[-1] if steps else None
+            if type(before) is Resize and type(transform) is CenterCrop:
+                steps[-1] = partial(before.window, choose=transform.window)
+            elif type(before) is ToTensor and type(transform) is Normalize:
+                steps[-1] = partial(_floats, mean=transform.means, std=transform.stds, unit=_UNIT)
+            else:
+                steps.append(transform)
+        return steps
 
     def __repr__(self) -> str:
         return f"Compose([{', '.join(map(repr, self.transforms))}])"
@@ -39,10 +65,7 @@ class ToTensor:
     """
 
     def __call__(self, images: Array) -> Floats:
-        scaled = images.astype(np.float32)
-        if images.dtype == np.uint8:
-            scaled *= np.float32(1 / 255)
-        return scaled
+        return _floats(images, mean=[0], std=[1], unit=_UNIT)
 
     def __repr__(self) -> str:
         return "ToTensor()"
@@ -54,15 +77,12 @@ class Normalize:
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
         self.mean = mean
         self.std = std
-        if np.any(np.asarray(std) <= 0):
+        self.means, self.stds = (np.ravel(values).tolist() for values in (mean, std))
+        if min(self.stds) <= 0:
             raise ArgumentError(f"Normalize: expected std above 0, got {std}")
-        self._scale = (1 / np.asarray(std, np.float64)).astype(np.float32).reshape(-1, 1, 1)
-        self._shift = (-np.asarray(mean, np.float64) / std).astype(np.float32).reshape(-1, 1, 1)
 
     def __call__(self, images: Array) -> Floats:
-        normalised: Floats = images * self._scale
-        normalised += self._shift
-        return normalised
+        return _floats(images, mean=self.means, std=self.stds)
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"
@@ -80,10 +100,11 @@ class Pad:
 
     def __call__(self, images: Array) -> Array:
         height, width = images.shape[-2:]
-        shape = (height + self.top + self.bottom, width + self.left + self.right)
-        padded = np.full((*images.shape[:-2], *shape), self.fill, images.dtype)
-        padded[..., self.top : self.top + height, self.left : self.left + width] = images
-        return padded
+        size = (height + self.top + self.bottom, width + self.left + self.right)
+        corner = (-self.top, -self.left)
+        return _on_batch(
+            images, lambda batch: crop_images(batch, [corner] * len(batch), size, self.fill)
+        )
 
     def __repr__(self) -> str:
         return f"Pad({self.left}, {self.top}, {self.right}, {self.bottom})"
@@ -113,26 +134,22 @@ class RandomCrop:
 
     def __init__(self, size: int, padding: int = 0) -> None:
         self.size = size
-        self.pad = Pad(padding)
+        self.padding = Pad(padding).top
         if size < 1:
             raise ArgumentError(f"RandomCrop: expected a size of at least 1, got {size}")
 
     def __call__(self, images: Array, draw: SampleRandom) -> Array:
-        padded, size = self.pad(images), self.size
-        room = [side - size + 1 for side in padded.shape[-2:]]
-        if min(room) < 1:
+        size, height, width = self.size, *(side + 2 * self.padding for side in images.shape[-2:])
+        if min(height, width) < size:
             raise ShapeError(
                 f"RandomCrop: expected images of at least {size} x {size} with their padding, got "
-                f"{padded.shape[-2]} x {padded.shape[-1]}"
+                f"{height} x {width}"
             )
-        tops, lefts = ((draw.uniform() * places).astype(np.int64) for places in room)
-        result = np.empty((*images.shape[:-2], size, size), images.dtype)
-        for image, source, top, left in zip(result, padded, tops, lefts, strict=True):
-            image[...] = source[:, top : top + size, left : left + size]
-        return result
+        corners = draw.corners(height - size + 1, width - size + 1, origin=-self.padding)
+        return _on_batch(images, lambda batch: crop_images(batch, corners, size))
 
     def __repr__(self) -> str:
-        return f"RandomCrop({self.size}, padding={self.pad.top})"
+        return f"RandomCrop({self.size}, padding={self.padding})"
 
 
 class RandomHorizontalFlip:
@@ -146,8 +163,8 @@ class RandomHorizontalFlip:
             raise ArgumentError(f"RandomHorizontalFlip: expected p in [0, 1], got {p}")
 
     def __call__(self, images: Array, draw: SampleRandom) -> Array:
-        chosen = (draw.uniform() < self.p)[:, np.newaxis, np.newaxis, np.newaxis]
-        return np.where(chosen, images[..., ::-1], images)
+        mirrored = (draw.uniform() < self.p).tolist()
+        return _on_batch(images, lambda batch: flip_images(batch, mirrored))
 
     def __repr__(self) -> str:
         return f"RandomHorizontalFlip({self.p})"
@@ -156,8 +173,8 @@ class RandomHorizontalFlip:
 class Resize:
     """Bilinear interpolation to (height, width), or of the shorter side to a number.
 
-    uint8 images are smoothed where they shrink, as Pillow does it (C++ says how exactly:
-    striate/image.h). Others are not, as in PyTorch's ``interpolate`` with ``align_corners=False``.
+    uint8 images are smoothed where they shrink, as Pillow does it. Others are not, as in PyTorch's
+    ``interpolate`` with ``align_corners=False``, and become float32.
     """
 
     def __init__(self, size: int | tuple[int, int]) -> None:
@@ -166,6 +183,10 @@ class Resize:
             raise ArgumentError(f"Resize: expected a size of at least 1, got {size}")
 
     def __call__(self, images: Array) -> Array:
+        return self.window(images)
+
+    def window(self, images: Array, choose: Callable[[int, int], Region] | None = None) -> Array:
+        """All of the result, or what ``choose`` takes of its height and width, and no more."""
         height, width = images.shape[-2:]
         if isinstance(self.size, tuple):
             rows, columns = self.size
@@ -173,11 +194,13 @@ class Resize:
             rows, columns = self.size, self.size * width // height
         else:
             rows, columns = self.size * height // width, self.size
-        if images.dtype == np.uint8:
-            return _resized(images, (0, 0, height, width), (rows, columns))
-        down, across = _interpolation(height, rows), _interpolation(width, columns)
-        resized: Floats = down @ images.astype(np.float32) @ across.T
-        return resized
+        window = (0, 0, rows, columns) if choose is None else choose(rows, columns)
+        if images.dtype != np.uint8:
+            images = images.astype(np.float32, copy=False)
+        region = (0, 0, height, width)
+        return _on_batch(
+            images, lambda batch: resize_images(batch, region, (rows, columns), window)
+        )
 
     def __repr__(self) -> str:
         return f"Resize({self.size})"
@@ -192,7 +215,11 @@ class CenterCrop:
             raise ArgumentError(f"CenterCrop: expected a size of at least 1, got {size}")
 
     def __call__(self, images: Array) -> Array:
-        height, width = images.shape[-2:]
+        top, left, height, width = self.window(*images.shape[-2:])
+        return images[..., top : top + height, left : left + width]
+
+    def window(self, height: int, width: int) -> Region:
+        """Of an image of this size, the part that is kept."""
         if min(height, width) < self.size:
             raise ShapeError(
                 f"CenterCrop: expected images of at least {self.size} x {self.size}, got "
@@ -200,7 +227,7 @@ class CenterCrop:
             )
         # Half a pixel goes to the even side, as in torchvision.
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)
-        return images[..., top : top + self.size, left : left + self.size]
+        return top, left, self.size, self.size
 
     def __repr__(self) -> str:
         return f"CenterCrop({self.size})"
@@ -228,15 +255,19 @@ class RandomResizedCrop:
             )
 
     def __call__(self, images: Array, draw: SampleRandom) -> Array:
+        if images.dtype != np.uint8:
+            raise DTypeError(f"RandomResizedCrop: expected uint8 images, got {images.dtype}")
         tries = [(draw.uniform(), draw.uniform()) for _ in range(self._TRIES)]
         place = draw.uniform(), draw.uniform()
+        size = (self.size, self.size)
         crops = []
         for i, image in enumerate(images):
             height, width = self._shape(image, [(area[i], shape[i]) for area, shape in tries])
             top = int(place[0][i] * (image.shape[-2] - height + 1))
             left = int(place[1][i] * (image.shape[-1] - width + 1))
-            crops.append(_resized(image, (top, left, height, width), (self.size, self.size)))
-        return np.stack(crops)
+            batch, region = from_numpy(image[np.newaxis]), (top, left, height, width)
+            crops.append(resize_images(batch, region, size, (0, 0, *size)).numpy())
+        return np.concatenate(crops)
 
     def _shape(self, image: Array, tries: list[tuple[float, float]]) -> tuple[int, int]:
         """Height and width of the first try that fits; else of the largest rectangle in ratio."""
@@ -267,14 +298,9 @@ class Cutout:
             raise ArgumentError(f"Cutout: expected a size of at least 1, got {size}")
 
     def __call__(self, images: Array, draw: SampleRandom) -> Array:
-        result: Array = images.copy()
         height, width = images.shape[-2:]
-        tops = (draw.uniform() * height).astype(np.int64) - self.size // 2
-        lefts = (draw.uniform() * width).astype(np.int64) - self.size // 2
-        for image, top, left in zip(result, tops, lefts, strict=True):
-            rows = slice(max(top, 0), max(top + self.size, 0))
-            image[:, rows, max(left, 0) : max(left + self.size, 0)] = 0
-        return result
+        corners = draw.corners(height, width, origin=-(self.size // 2))
+        return _on_batch(images, lambda batch: erase_images(batch, corners, self.size))
 
     def __repr__(self) -> str:
         return f"Cutout({self.size})"
@@ -302,22 +328,19 @@ def imagenet_train(size: int = 224) -> Compose:
     )
 
 
-def _resized(images: Array, region: tuple[int, int, int, int], size: tuple[int, int]) -> Array:
-    """A rectangle of uint8 images (..., C, H, W), as the core resizes it."""
+_UNIT = 1 / 255  # of uint8
+
+
+def _on_batch(images: Array, work: Callable[[Tensor], Tensor]) -> Array:
+    """What the core makes of images (..., C, H, W), which it takes as (N, C, H, W)."""
+    leading = images.shape[:-3]
+    batch = from_numpy(images.reshape(math.prod(leading), *images.shape[-3:]))
+    result: Array = work(batch).numpy()
+    return result.reshape(*leading, *result.shape[1:])
+
+
+def _floats(images: Array, mean: list[float], std: list[float], unit: float = 1) -> Floats:
+    """(x - mean) / std, of bytes in that unit and of other numbers as they are."""
     if images.dtype != np.uint8:
-        raise DTypeError(f"resize: expected uint8 images, got {images.dtype}")
-    planes = np.ascontiguousarray(images).reshape(-1, *images.shape[-2:])
-    resized: Array = resize_image(from_numpy(planes), region, size, (0, 0, *size)).numpy()
-    return resized.reshape(*images.shape[:-2], *size)
-
-
-def _interpolation(source: int, target: int) -> Floats:
-    """The matrix (target, source) of linear interpolation along one axis."""
-    centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    lower = np.floor(centres).astype(np.int64)
-    upper = np.minimum(lower + 1, source - 1)
-    share = (centres - lower).astype(np.float32)
-    matrix = np.zeros((target, source), np.float32)
-    np.add.at(matrix, (np.arange(target), lower), 1 - share)
-    np.add.at(matrix, (np.arange(target), upper), share)
-    return matrix
+        images, unit = images.astype(np.float32, copy=False), 1
+    return _on_batch(images, lambda batch: normalize_images(batch, mean, std, unit))

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from striate._core import Tensor, adaptive_avg_pool2d, avg_pool2d, max_pool1d, max_pool2d
 from striate.nn.module import Module
 
 Size2 = int | tuple[int, int]
 
 
-class MaxPool1d(Module):
-    """Largest element of each window of (N, C, L)."""
+class _MaxPool(Module):
+    """Largest element of each window, in as many dimensions as ``_op`` has."""
 
-    def __init__(
-        self,
-        kernel_size: int,
-        stride: int | None = None,
-        padding: int = 0,
-        dilation: int = 1,
-        ceil_mode: bool = False,
-    ) -> None:
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.ceil_mode = ceil_mode
-
-    def forward(self, input: Tensor) -> Tensor:
-        return max_pool1d(
-            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-class MaxPool2d(Module):
-    """Largest element of each window of (N, C, H, W)."""
+    _op: Callable[..., Tensor]
 
     def __init__(
         self,
@@ -55,7 +30,7 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return max_pool2d(
+        return self._op(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
         )
 
@@ -64,6 +39,18 @@ class MaxPool2d(Module):
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
         )
+
+
+class MaxPool1d(_MaxPool):
+    """Largest element of each window of (N, C, L)."""
+
+    _op = staticmethod(max_pool1d)
+
+
+class MaxPool2d(_MaxPool):
+    """Largest element of each window of (N, C, H, W)."""
+
+    _op = staticmethod(max_pool2d)
 
 
 class AvgPool2d(Module):

@@ -86,7 +86,10 @@ class ArraySource:
         if self.make is data.Digits:
             return self.make(train=train, transform=transform)
         if directory is not None:
-            return self.make(directory, train=train, transform=transform)
+            try:
+                return self.make(directory, train=train, transform=transform)
+            except data.DataNotFoundError as error:
+                raise data.DataNotFoundError(f"{error}, as leaving out --data-dir does") from error
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(home, "striate", self.make.__name__.lower())
         return self.make(cache, train=train, transform=transform, download=True)

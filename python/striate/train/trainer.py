@@ -71,7 +71,13 @@ class Trainer:
         shape = input_shape(settings.model, settings.data, settings.size)
         self.model = build(settings.model, len(self.classes), shape).to(device)
         if weights is not None:
-            load_backbone(self.model, weights)
+            try:
+                load_backbone(self.model, weights)
+            except st.ShapeError as error:
+                given = origin or "others"
+                raise st.ShapeError(
+                    f"train: expected weights of {settings.model}, got {given}: {error}"
+                ) from error
         self._frozen = freeze(self.model, settings.freeze)
         self._dataset = dataset
         self.optimizer = make_optimizer(self.model, settings)
@@ -137,10 +143,8 @@ class Trainer:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        self.loader.set_epoch(progress.epoch)
-        for step, (images, labels) in enumerate(self.loader):
-            if step < progress.step:  # done before the run was resumed
-                continue
+        self.loader.set_epoch(progress.epoch, first_batch=progress.step)  # others are done
+        for images, labels in self.loader:
             self._train_step(images.to(self.device), labels.to(self.device))
             if self.device == "cpu" or time.perf_counter() - self._looked > _LOOK_EVERY:
                 self._look_at_sums()
