@@ -258,9 +258,9 @@ struct AvgPool2dBackwardArgs {
 
 // --- Normalisation ------------------------------------------------------------------------------
 
-/// x, y [rows][c]. Training computes batch statistics and updates the running ones in place;
-/// otherwise the running ones are used and save_* are not written. With bfloat16, x and y are
-/// bfloat16 and all arrays of length c float32; the backward likewise.
+/// y [rows][c] = normalised x + residual, then relu. Training computes batch statistics and updates
+/// the running ones in place; otherwise the running ones are used and save_* are not written. With
+/// bfloat16, all arrays of length c are float32; the backward likewise.
 struct BatchNormArgs {
   DType dtype;
   int64_t rows, c;
@@ -271,11 +271,16 @@ struct BatchNormArgs {
   const void* bias;    // [c]; null: 0
   void* running_mean;  // [c]; null in training: not tracked
   void* running_var;
-  void* save_mean;    // [c]
-  void* save_invstd;  // [c]
+  void* save_mean;       // [c]
+  void* save_invstd;     // [c]
+  const void* residual;  // laid out as y; null: none
+  bool relu;
   void* y;
 };
-/// `mean` and `invstd` are those that the forward used. Any gradient may be null.
+/// `mean` and `invstd` are those that the forward used. Any gradient may be null, but the
+/// residual's exactly where `y` is: it is grad_y where y > 0. With `relu` and no y, which then was
+/// computed from batch statistics and no residual, its sign is computed again, by the forward's
+/// operations.
 struct BatchNormBackwardArgs {
   DType dtype;
   int64_t rows, c;
@@ -283,11 +288,15 @@ struct BatchNormBackwardArgs {
   const void* grad_y;
   const void* x;
   const void* weight;  // null: 1
+  const void* bias;    // null: 0; read only to compute y
   const void* mean;
   const void* invstd;
+  bool relu;
+  const void* y;
   void* grad_x;
   void* grad_weight;
   void* grad_bias;
+  void* grad_residual;
 };
 
 /// x, y, scale [rows][c]; scale = k + alpha/size * window sum of squares, y = x * scale^-beta.
