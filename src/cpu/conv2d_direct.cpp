@@ -304,7 +304,7 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
             pass.filters,
             packed,
             {widened.bias ? widened.bias + group * pass.filters : nullptr, widened.residual,
-             widened.relu}}
+             widened.relu, widened.stream}}
             .run();
         packed += packed_size<T>(pass, rows, columns);
       }

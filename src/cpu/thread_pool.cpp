@@ -47,6 +47,11 @@ class FlushDenormals {
   const unsigned previous_;
 };
 
+void run_range(RangeFunction function, const void* body, int64_t begin, int64_t end) {
+  function(body, begin, end);
+  _mm_sfence();  // stores past the caches wait for nothing else before another thread looks
+}
+
 /// Polls until `done` holds or `limit` has passed; says whether it holds. On a crowded machine it
 /// leaves the processor to whoever may be holding things up.
 template <class Done>
@@ -167,7 +172,7 @@ class Pool {
     const int64_t size = task_.count / task_.parts, extra = task_.count % task_.parts;
     const int64_t begin = part * size + std::min<int64_t>(part, extra);
     try {
-      task_.function(task_.body, begin, begin + size + (part < extra));
+      run_range(task_.function, task_.body, begin, begin + size + (part < extra));
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
@@ -219,7 +224,7 @@ void parallel_for_impl(int64_t count, int64_t grain, RangeFunction function, con
   if (parts < 2 || threads < 2 || inside_region ||
       !Pool::instance().run(count, static_cast<int>(parts),
                             static_cast<int>(std::min<int64_t>(grains, threads)), function, body)) {
-    function(body, 0, count);
+    run_range(function, body, 0, count);
   }
 }
 

@@ -164,7 +164,8 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   std::fill_n(zeros, g.channels, T(0));
   T* scratch = zeros + g.channels;
   int64_t slots = (plan.workspace - g.channels * sizeof(T)) / layout.bytes();
-  const Run<T> run{g, x, packed, epilogue, y, zeros, layout};
+  Run<T> run{g, x, packed, epilogue, y, zeros, layout};
+  run.epilogue.stream &= layout.lanes * sizeof(T) == 64;  // a line at a time
   const std::vector<Panel> all = panels<T>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t blocks = ceil_div(g.tiles(), layout.tiles);

@@ -4,6 +4,8 @@
 // depend on which rows it is computed with.
 #include "cpu/isa/gemm.h"
 
+#include "cpu/isa/vector.h"
+
 namespace striate::cpu {
 namespace {
 
@@ -14,53 +16,66 @@ struct Vec {
   static constexpr int kLanes = kBytes / sizeof(T);
   static Reg load(const T* p) { return *reinterpret_cast<const Mem*>(p); }
   static void store(T* p, Reg v) { *reinterpret_cast<Mem*>(p) = v; }
+  static void stream(T* p, Reg v) { store_past_caches(reinterpret_cast<Reg*>(p), v); }
 };
 
-/// Writes the first n of kVectors * kLanes values, added to what is there if asked.
-template <class V, class T, int kVectors>
-void store_row(T* c, const typename V::Reg* acc, int64_t n, bool accumulate) {
-  constexpr int kWidth = kVectors * V::kLanes;
-  if (n == kWidth) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      T* target = c + v * V::kLanes;
-      V::store(target, accumulate ? acc[v] + V::load(target) : acc[v]);
-    }
-    return;
-  }
-  T row[kWidth];
-#pragma GCC unroll 16
-  for (int v = 0; v < kVectors; ++v) V::store(row + v * V::kLanes, acc[v]);
-  if (accumulate)
-    for (int64_t i = 0; i < n; ++i) row[i] += c[i];
+/// What follows the sums of a row whose last columns do not count; `term` is added, null: nothing.
+template <class T, int kWidth>
+__attribute__((noinline)) void finish_part(T* sums, const T* term, bool relu, int64_t n, T* c) {
+  if (term != nullptr)
+    for (int64_t i = 0; i < n; ++i) sums[i] += term[i];
+  if (relu)
+    for (int i = 0; i < kWidth; ++i) sums[i] = sums[i] <= 0 ? 0 : sums[i];
   // Powers of two, so that each copy is one move.
   int64_t i = 0;
 #pragma GCC unroll 8
   for (int size = kWidth / 2; size > 0; size /= 2) {
     if (n & size) {
-      __builtin_memcpy(c + i, row + i, size * sizeof(T));
+      __builtin_memcpy(c + i, sums + i, size * sizeof(T));
       i += size;
     }
   }
 }
 
-/// Adds the first n values at p and applies relu, which keeps NaN.
-template <class V, class T, int kVectors>
-void finish_row(const Epilogue<T>& epilogue, const T* c, int64_t n, typename V::Reg* acc) {
+/// c[r][0..n) = acc[r], after adding what lies `term` away from it, if anything, and relu, which
+/// keeps NaN. Inlined, and a call only where acc was copied, or acc would live in memory all along.
+template <class V, class T, int kVectors, int kRows, class Row>
+inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][kVectors], Row row,
+                                                  bool adds, int64_t term, bool relu, bool stream,
+                                                  int64_t n) {
   constexpr int kWidth = kVectors * V::kLanes;
-  if (epilogue.residual != 0) {
-    const T* p = c + epilogue.residual;
-    T row[kWidth];
-    if (n < kWidth) {
-      for (int64_t i = 0; i < kWidth; ++i) row[i] = i < n ? p[i] : 0;
-      p = row;
+  if (n < kWidth) {
+    T sums[kRows][kWidth];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) V::store(sums[r] + v * V::kLanes, acc[r][v]);
     }
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) acc[v] += V::load(p + v * V::kLanes);
+    for (int r = 0; r < kRows; ++r)
+      finish_part<T, kWidth>(sums[r], adds ? row(r) + term : nullptr, relu, n, row(r));
+    return;
   }
-  if (epilogue.relu) {
+  if (adds) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) acc[v] = acc[v] <= 0 ? typename V::Reg{} : acc[v];
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) acc[r][v] += V::load(row(r) + term + v * V::kLanes);
+    }
+  }
+  if (relu) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = acc[r][v] <= 0 ? typename V::Reg{} : acc[r][v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      T* target = row(r) + v * V::kLanes;
+      stream ? V::stream(target, acc[r][v]) : V::store(target, acc[r][v]);
+    }
   }
 }
 
@@ -79,7 +94,6 @@ inline void prefetch_rows(Row row) {
 
 template <class V, class T, int kVectors, int kRows>
 void tile(const TileArgs<T>& args) {
-  prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r]; });
   if (args.epilogue.residual != 0)
     prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r] + args.epilogue.residual; });
   typename V::Reg acc[kRows][kVectors];
@@ -106,11 +120,10 @@ void tile(const TileArgs<T>& args) {
       }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    finish_row<V, T, kVectors>(args.epilogue, args.c[r], args.n, acc[r]);
-    store_row<V, T, kVectors>(args.c[r], acc[r], args.n, false);
-  }
+  const Epilogue<T>& epilogue = args.epilogue;
+  finish<V, T, kVectors, kRows>(
+      acc, [&](int r) { return args.c[r]; }, epilogue.residual != 0, epilogue.residual,
+      epilogue.relu, epilogue.stream, args.n);
 }
 
 template <class V, class T, int kVectors, int kRows>
@@ -130,9 +143,9 @@ void outer(const OuterTileArgs<T>& args) {
       for (int v = 0; v < kVectors; ++v) acc[r][v] += a[r] * column[v];
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r)
-    store_row<V, T, kVectors>(args.c + r * args.c_stride, acc[r], args.n, args.accumulate);
+  finish<V, T, kVectors, kRows>(
+      acc, [&](int r) { return args.c + r * args.c_stride; }, args.accumulate, 0, false, false,
+      args.n);
 }
 
 template <class T, int kRows>

@@ -14,6 +14,7 @@ struct Epilogue {
   const T* bias = nullptr;  // added by column; null for 0
   int64_t residual = 0;     // distance from a result to another term of it; 0: there is none
   bool relu = false;        // last
+  bool stream = false;      // stores past the caches: full rows, aligned to a cache line
 };
 
 /// c[r][0..n) = epilogue of the sum over taps t and i < k of a[r][taps[t] + i] * b[t][i][0..n).

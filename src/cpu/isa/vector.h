@@ -63,6 +63,18 @@ inline void store(T* p, Vector<Compute<T>, L> v) {
   }
 }
 
+/// Stores a register of 16 to 64 bytes without reading its cache line first, and without keeping
+/// it: for results that the caches would lose before anyone reads them. The address is a multiple
+/// of the size. Other threads see it after the fence that ends each part of a parallel region.
+template <class V>
+inline void store_past_caches(V* p, V v) {
+  if constexpr (sizeof(V) == 16) {
+    asm("movntps %1, %0" : "=m"(*p) : "x"(v));
+  } else {
+    asm("vmovntps %1, %0" : "=m"(*p) : "v"(v));
+  }
+}
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 

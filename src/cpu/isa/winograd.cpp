@@ -171,7 +171,11 @@ struct Transforms {
         V value = y[i / kOut][i % kOut] + bias;
         if (epilogue.residual != 0) value += get(pixel + epilogue.residual);
         if (epilogue.relu) value = value <= 0 ? V{} : value;
-        store<L>(pixel, value);
+        if (epilogue.stream) {
+          store_past_caches(reinterpret_cast<V*>(pixel), value);
+        } else {
+          store<L>(pixel, value);
+        }
       }
     }
   }
