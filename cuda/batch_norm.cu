@@ -127,6 +127,27 @@ __global__ void moments_kernel(const T* x, int64_t rows, int64_t c, Tiling tilin
 /// How the second stage's threads lie: 32 bytes of channels, and chunks.
 constexpr int kJoinColumns = 4;
 
+/// Joins each `group` chunks to one. Tiles of a convolution leave many short ones.
+__global__ void join_kernel(const double* parts, int64_t chunks, int64_t chunk_rows, int64_t rows,
+                            int64_t c, int64_t group, double* joined, int64_t items) {
+  for_each_item<1>(items, [&](int64_t item) {
+    const int64_t channel = item % c, first = item / c * group;
+    const int64_t last = first + group < chunks ? first + group : chunks;
+    double count = 0, mean = 0, m2 = 0;
+#pragma unroll 4
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t rest = rows - i * chunk_rows;
+      const double more = static_cast<double>(rest < chunk_rows ? rest : chunk_rows);
+      const double delta = parts[i * 2 * c + channel] - mean, share = more / (count + more);
+      mean += delta * share;
+      m2 += parts[(i * 2 + 1) * c + channel] + delta * delta * count * share;
+      count += more;
+    }
+    joined[item / c * 2 * c + channel] = mean;
+    joined[(item / c * 2 + 1) * c + channel] = m2;
+  });
+}
+
 /// Joins the chunks and moves the running statistics.
 template <class P>
 __global__ void statistics_kernel(const double* parts, int64_t chunks, int64_t chunk_rows,
@@ -355,6 +376,7 @@ __global__ void normalize_grad_kernel(const T* __restrict__ grad_y, const T* __r
 
 // --- Launchers ----------------------------------------------------------------------------------
 
+constexpr int64_t kMostJoined = 512;  // chunks that a block joins in a few steps
 constexpr int64_t kLeastSummed = 8, kMostSummed = 64, kApplied = 8;  // rows of a thread
 constexpr dim3 kJoinThreads(kJoinColumns, kThreads / kJoinColumns);
 
@@ -377,8 +399,8 @@ int64_t blocks_of(const Tiling& tiling, int64_t rows) {
   return tiling.chunks(rows) * tiling.column_blocks;
 }
 
-size_t parts_bytes(const Tiling& tiling, int64_t rows, int64_t c) {
-  return static_cast<size_t>(tiling.chunks(rows) * 2 * c) * sizeof(double);
+size_t parts_bytes(int64_t chunks, int64_t c) {
+  return static_cast<size_t>(chunks * 2 * c) * sizeof(double);
 }
 
 }  // namespace
@@ -390,14 +412,25 @@ void batch_norm(const BatchNormArgs& a, Stream stream) {
     const T* x = static_cast<const T*>(a.x);
     P *mean = static_cast<P*>(a.running_mean), *spread = static_cast<P*>(a.running_var);
     if (a.training) {
-      const Scratch scratch("batch_norm", parts_bytes(summing, a.rows, a.c));
-      double* parts = scratch.as<double>();
-      launch_blocks("batch_norm", moments_kernel<width(), T>, blocks_of(summing, a.rows),
-                    summing.threads(), stream, x, a.rows, a.c, summing, parts);
+      const bool known = a.moments.values != nullptr;
+      const int64_t group =
+          known ? ceil_div(ceil_div(a.rows, a.moments.chunk_rows), kMostJoined) : 1;
+      const int64_t chunk_rows = known ? a.moments.chunk_rows * group : summing.chunk_rows();
+      const int64_t chunks = ceil_div(a.rows, chunk_rows);
+      const bool writes = !known || group > 1;
+      const Scratch scratch("batch_norm", writes ? parts_bytes(chunks, a.c) : 0);
+      const double* parts = writes ? scratch.as<double>() : a.moments.values;
+      if (!known) {
+        launch_blocks("batch_norm", moments_kernel<width(), T>, blocks_of(summing, a.rows),
+                      summing.threads(), stream, x, a.rows, a.c, summing, scratch.as<double>());
+      } else if (group > 1) {
+        launch_items<1>("batch_norm", join_kernel, chunks * a.c, stream, a.moments.values,
+                        ceil_div(a.rows, a.moments.chunk_rows), a.moments.chunk_rows, a.rows, a.c,
+                        group, scratch.as<double>(), chunks * a.c);
+      }
       launch_blocks("batch_norm", statistics_kernel<P>, ceil_div(a.c, kJoinColumns), kJoinThreads,
-                    stream, parts, summing.chunks(a.rows), summing.chunk_rows(), a.rows, a.c,
-                    a.momentum, a.eps, static_cast<P*>(a.save_mean), static_cast<P*>(a.save_invstd),
-                    mean, spread);
+                    stream, parts, chunks, chunk_rows, a.rows, a.c, a.momentum, a.eps,
+                    static_cast<P*>(a.save_mean), static_cast<P*>(a.save_invstd), mean, spread);
       mean = static_cast<P*>(a.save_mean);
       spread = static_cast<P*>(a.save_invstd);
     }
@@ -424,7 +457,7 @@ void batch_norm_backward(const BatchNormBackwardArgs& a, Stream stream) {
     T* masked = static_cast<T*>(a.grad_residual);
     const Parameters<P> norm{static_cast<const P*>(a.mean), static_cast<const P*>(a.invstd),
                              static_cast<const P*>(a.weight), static_cast<const P*>(a.bias)};
-    const size_t bytes = wants_sums ? parts_bytes(summing, a.rows, a.c) : 0;
+    const size_t bytes = wants_sums ? parts_bytes(summing.chunks(a.rows), a.c) : 0;
     const Scratch scratch("batch_norm", bytes + 2 * static_cast<size_t>(a.c) * sizeof(P));
     P* coefficients = reinterpret_cast<P*>(scratch.as<char>() + bytes);
     if (wants_sums) {

@@ -11,8 +11,9 @@
 
 namespace striate {
 
-/// Something derived from a tensor's elements, kept until they change: packed weights, and the
-/// conversion to another type with a cache of its own.
+/// Something derived from a tensor's elements, kept until they change: packed weights, the
+/// conversion to another type with a cache of its own, and RowMoments for a batch norm
+/// (ops/row_moments.h).
 struct DerivedCache {
   struct Entry {
     uint64_t key, version;
@@ -22,6 +23,11 @@ struct DerivedCache {
   std::vector<Entry> entries;
   Tensor converted;
   uint64_t converted_version = 0;
+  struct {
+    std::shared_ptr<Storage> storage;
+    int64_t chunk_rows = 0;
+    uint64_t version = 0;
+  } moments;
 };
 
 struct TensorImpl {

@@ -74,31 +74,39 @@ void batch_statistics(const BatchNormArgs& args) {
     V& target = static_cast<V*>(running)[i];
     target = static_cast<V>((1 - args.momentum) * target + args.momentum * value);
   };
+  /// From chunks' means and sums of squared deviations, value(chunk, 0 or 1)[column].
+  const auto join = [&](int64_t column, int64_t columns, const auto& value, int64_t chunks,
+                        int64_t chunk_rows) {
+    const auto count_of = [&](int64_t k) {
+      return static_cast<double>(std::min(chunk_rows, args.rows - k * chunk_rows));
+    };
+    for (int64_t j = 0; j < columns; ++j) {
+      double mean = 0, m2 = 0;
+      for (int64_t k = 0; k < chunks; ++k) mean += count_of(k) * value(k, 0)[j];
+      mean /= n;
+      for (int64_t k = 0; k < chunks; ++k) {
+        const double offset = value(k, 0)[j] - mean;
+        m2 += value(k, 1)[j] + count_of(k) * offset * offset;
+      }
+      const int64_t i = column + j;
+      static_cast<V*>(args.save_mean)[i] = static_cast<V>(mean);
+      static_cast<V*>(args.save_invstd)[i] = static_cast<V>(1 / std::sqrt(m2 / n + args.eps));
+      move(args.running_mean, i, mean);
+      move(args.running_var, i, m2 / (n - 1));
+    }
+  };
+  if (const double* values = args.moments.values) {
+    const auto value = [&](int64_t k, int which) { return values + (k * 2 + which) * args.c; };
+    return join(0, args.c, value, ceil_div(args.rows, args.moments.chunk_rows),
+                args.moments.chunk_rows);
+  }
   reduce_columns<2>(
       args.rows, args.c,
       [&](int64_t row, int64_t rows, int64_t column, int64_t columns, const auto& parts,
           int64_t chunk) {
         moments(rows, columns, args.c, x + row * args.c + column, parts(chunk, 0), parts(chunk, 1));
       },
-      [&](int64_t column, int64_t columns, const auto& parts, int64_t chunks, int64_t chunk_rows) {
-        const auto count_of = [&](int64_t k) {
-          return static_cast<double>(std::min(chunk_rows, args.rows - k * chunk_rows));
-        };
-        for (int64_t j = 0; j < columns; ++j) {
-          double mean = 0, m2 = 0;
-          for (int64_t k = 0; k < chunks; ++k) mean += count_of(k) * parts(k, 0)[j];
-          mean /= n;
-          for (int64_t k = 0; k < chunks; ++k) {
-            const double offset = parts(k, 0)[j] - mean;
-            m2 += parts(k, 1)[j] + count_of(k) * offset * offset;
-          }
-          const int64_t i = column + j;
-          static_cast<V*>(args.save_mean)[i] = static_cast<V>(mean);
-          static_cast<V*>(args.save_invstd)[i] = static_cast<V>(1 / std::sqrt(m2 / n + args.eps));
-          move(args.running_mean, i, mean);
-          move(args.running_var, i, m2 / (n - 1));
-        }
-      });
+      join);
 }
 
 template <class T, class V = Compute<T>>

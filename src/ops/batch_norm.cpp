@@ -3,6 +3,7 @@
 
 #include "ops/autocast.h"
 #include "ops/common.h"
+#include "ops/row_moments.h"
 
 namespace striate {
 namespace {
@@ -141,12 +142,13 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     invstd = div(1.0, sqrt(add(running_var, options.eps)));
   }
   if (rows > 0) {
+    const KeptMoments moments = options.training ? take_moments(x) : KeptMoments{};
     const auto target = [](const Tensor& t) { return t.defined() ? t.data() : nullptr; };
-    launch<BatchNormArgs>(
-        "batch_norm", x.device(), &KernelTable::batch_norm,
-        {x.dtype(), rows, c, options.training, options.momentum, options.eps, source.data(),
-         data_or_null(scale), data_or_null(shift), target(running_mean), target(running_var),
-         target(mean), target(invstd), data_or_null(addend), options.relu, y.data()});
+    launch<BatchNormArgs>("batch_norm", x.device(), &KernelTable::batch_norm,
+                          {x.dtype(), rows, c, options.training, options.momentum, options.eps,
+                           source.data(), data_or_null(scale), data_or_null(shift),
+                           target(running_mean), target(running_var), target(mean), target(invstd),
+                           data_or_null(addend), options.relu, y.data(), moments.args()});
     if (options.training && running_mean.defined()) {
       bump_version(running_mean);
       bump_version(running_var);

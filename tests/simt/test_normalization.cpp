@@ -1,5 +1,7 @@
 // cuda/batch_norm.cu and cuda/local_response_norm.cu against the CPU backend.
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "entries.h"
 #include "support.h"
@@ -106,6 +108,72 @@ TEST_CASE("batch_norm of values far from zero, and of a first row that is") {
                              a.out<float>(rows * c)};
       },
       1e-5);
+}
+
+/// Statistics from a convolution's moments, few or so many that they are joined in two steps.
+template <class T>
+void check_known_moments(const Matrix& m, int64_t chunk_rows) {
+  using P = Parameter<T>;
+  CAPTURE(m.rows);
+  CAPTURE(chunk_rows);
+  const auto x = integers<T>(m.rows * m.c, -9, 9), residual = integers<T>(m.rows * m.c, -2, 2, 6);
+  const auto mean = integers<P>(m.c, -3, 3, 4), var = integers<P>(m.c, 1, 9, 5);
+  std::vector<double> moments;
+  for (int64_t first = 0; first < m.rows; first += chunk_rows) {
+    const int64_t last = std::min(first + chunk_rows, m.rows);
+    std::vector<double> m2;
+    for (int64_t j = 0; j < m.c; ++j) {
+      const auto at = [&](int64_t i) {
+        return static_cast<double>(static_cast<float>(x[static_cast<size_t>(i * m.c + j)]));
+      };
+      double sum = 0, square = 0;
+      for (int64_t i = first; i < last; ++i) sum += at(i);
+      const double center = sum / static_cast<double>(last - first);
+      for (int64_t i = first; i < last; ++i) square += (at(i) - center) * (at(i) - center);
+      moments.push_back(center);
+      m2.push_back(square);
+    }
+    moments.insert(moments.end(), m2.begin(), m2.end());
+  }
+  const auto check = [&](bool known_to_cpu) {
+    bool on_cpu = true;  // check_kernel() asks for the CPU's first
+    check_kernel<BatchNormArgs>(
+        cpu_kernels().batch_norm, cuda::batch_norm,
+        [&](Arrays& a) {
+          const bool known = known_to_cpu || !on_cpu;
+          on_cpu = false;
+          const double* values = a.in(moments);
+          return BatchNormArgs{dtype_of<T>(),
+                               m.rows,
+                               m.c,
+                               true,
+                               0.1,
+                               1e-5,
+                               a.in(x),
+                               nullptr,
+                               nullptr,
+                               a.inout(mean),
+                               a.inout(var),
+                               a.out<P>(m.c),
+                               a.out<P>(m.c),
+                               a.in(residual),
+                               true,
+                               a.out<T>(m.rows * m.c),
+                               {known ? values : nullptr, chunk_rows}};
+        },
+        kTolerance<T>);
+  };
+  check(true);
+  check(false);
+}
+
+TEST_CASE("batch_norm from a convolution's moments") {
+  for (const auto& [m, chunk_rows] :
+       {std::pair{Matrix{700, 16}, int64_t{64}}, std::pair{Matrix{130, 5}, int64_t{128}},
+        std::pair{Matrix{9, 132}, int64_t{64}}, std::pair{Matrix{2101, 4}, int64_t{2}}}) {
+    check_known_moments<float>(m, chunk_rows);
+    check_known_moments<__nv_bfloat16>(m, chunk_rows);
+  }
 }
 
 /// What a ReLU's gradient is found from: no ReLU, its result computed again, or the one stored.
