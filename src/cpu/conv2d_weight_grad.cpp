@@ -104,16 +104,15 @@ void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, const T* par
   const int64_t joined_length = plan.g.kw * channels;
   const int64_t pixel_step = g.o * g.kh * joined_length + g.stride_w * channels;
   const int64_t split_step = plan.g.o * g.kh * joined_length;
+  const auto accumulate = isa().rows<T>().element.accumulate;
   parallel_for(g.o * g.kh, ceil_div(65536, length), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const T* terms = partial + row * joined_length;
-      for (int64_t i = 0; i < length; ++i) {
-        T total = 0;
-        for (int64_t split = 0; split < plan.splits; ++split)
-          for (int64_t pixel = 0; pixel < plan.pixels; ++pixel)
-            total += terms[split * split_step + pixel * pixel_step + i];
-        grad_weight[row * length + i] = total;
-      }
+      T* sum = grad_weight + row * length;
+      std::copy_n(terms, length, sum);
+      for (int64_t term = 1; term < plan.sums(); ++term)
+        accumulate(length,
+                   terms + term / plan.pixels * split_step + term % plan.pixels * pixel_step, sum);
     }
   });
 }
@@ -170,13 +169,13 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
           const int64_t group = unit / plan.panel_parts / plan.filter_parts;
           const int64_t filter = first_filter(filter_part);
           const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
-          outer_product<T>({grad_y + first * g.o + group * filters + filter, g.o,
-                            first_filter(filter_part + 1) - filter, bases.data(), count,
-                            partial + split * size + (group * filters + filter) * plan.filter_size,
-                            plan.filter_size, chunk > first_chunk},
-                           &plan.panels[group * plan.group_panels + panel],
-                           split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel,
-                           scratch);
+          outer_product<T>(
+              {grad_y + first * g.o + group * filters + filter, g.o,
+               first_filter(filter_part + 1) - filter, bases.data(), g.stride_w * s.pixel(), count,
+               partial + split * size + (group * filters + filter) * plan.filter_size,
+               plan.filter_size, chunk > first_chunk},
+              &plan.panels[group * plan.group_panels + panel],
+              split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel, scratch);
         }
       }
     }

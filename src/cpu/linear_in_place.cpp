@@ -110,7 +110,7 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
                 bias + of_row[first + count - 1].column + of_row[first + count - 1].filled,
                 grad_x + n * g.c + of_row[first].column);
     for (int64_t o = 0; o < g.o; o += kTerms) {
-      outer_product<T>({transposed + o * g.n, g.n, g.n, weight_rows.data() + o,
+      outer_product<T>({transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c,
                         std::min(kTerms, g.o - o), grad_x, g.c, o > 0 || bias != nullptr},
                        &of_row[first], count, scratch);
     }

@@ -25,6 +25,45 @@ void pack_partial(const OuterProduct<T>& product, const OuterPanel<T>& panel, T*
   }
 }
 
+/// What tiles ask for while they compute, a cache line of each row at a time: the operands of the
+/// product that follows, or of the next panel where b is read in place.
+template <class T>
+class Ahead {
+ public:
+  Ahead(const OuterProduct<T>& product, const OuterPanel<T>& first, int64_t panels) {
+    const bool whole = packs_b<T>(product.rows);
+    const T* b = product.b[0] + first.offset;
+    const int64_t columns = panels * first.shape->width;
+    if (whole) {
+      a_ = {product.a + product.count * product.a_step, product.rows, product.a_step};
+      b_ = {b + product.count * product.b_step, columns, product.b_step};
+    } else {
+      b_ = {b + first.shape->width, columns - first.shape->width, product.b_step};
+    }
+  }
+
+  struct Line {
+    const T* first;
+    int64_t step;
+  };
+  Line line() {
+    Rows& rows = a_.columns > 0 ? a_ : b_;
+    if (rows.columns <= 0) return {rows.next, 0};
+    const Line result{rows.next, rows.step};
+    rows.next += kLine;
+    rows.columns -= kLine;
+    return result;
+  }
+
+ private:
+  static constexpr int64_t kLine = 64 / sizeof(T);
+  struct Rows {
+    const T* next = nullptr;
+    int64_t columns = 0, step = 0;  // columns that are left; between rows
+  };
+  Rows a_, b_;
+};
+
 }  // namespace
 
 template <class T>
@@ -49,6 +88,7 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
     panels->shape->pack_a[rows](product.a + first, product.a_step, product.count,
                                 scratch.a_.get() + first * product.count);
   }
+  Ahead<T> ahead(product, *panels, count);
   for (const OuterPanel<T>* last = panels + count; panels < last; ++panels) {
     const TileShape<T>& shape = *panels->shape;
     const T* const* b = product.b;
@@ -65,10 +105,11 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = split_point(product.rows, blocks, block);
       const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+      const auto [next, step] = ahead.line();
       shape.outer[rows]({pack_a ? scratch.a_.get() + first * product.count : product.a + first,
                          pack_a ? rows : product.a_step, b, pack_b ? 0 : panels->offset,
                          product.count, product.c + first * product.c_stride + panels->column,
-                         product.c_stride, panels->filled, product.accumulate});
+                         product.c_stride, panels->filled, product.accumulate, next, step});
     }
   }
 }

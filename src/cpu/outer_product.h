@@ -15,6 +15,7 @@ struct OuterProduct {
   const T* a;
   int64_t a_step, rows;
   const T* const* b;
+  int64_t b_step;  // between most neighbouring rows of b: where those of the next product lie
   int64_t count;
   T* c;
   int64_t c_stride;

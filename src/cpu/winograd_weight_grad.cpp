@@ -82,10 +82,10 @@ struct Run {
       for (int64_t point = begin; point < end; ++point) {
         for (int64_t t = 0; t < count; ++t)
           rows[t] = input + point * layout.input_plane + t * g.channels;
-        outer_product<T>({grad + point * layout.grad_plane, g.filters, g.filters, rows.data(),
-                          count, sums + point * g.filters * g.channels, g.channels, accumulate},
-                         panels_of_point.data(), static_cast<int64_t>(panels_of_point.size()),
-                         scratch);
+        outer_product<T>(
+            {grad + point * layout.grad_plane, g.filters, g.filters, rows.data(), g.channels, count,
+             sums + point * g.filters * g.channels, g.channels, accumulate},
+            panels_of_point.data(), static_cast<int64_t>(panels_of_point.size()), scratch);
       }
     });
   }

@@ -130,10 +130,10 @@ template <class V, class T, int kVectors, int kRows>
 void outer(const OuterTileArgs<T>& args) {
   prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c + r * args.c_stride; });
   typename V::Reg acc[kRows][kVectors] = {};
-  const T* a = args.a;
-  for (int64_t p = 0; p < args.count; ++p, a += args.a_step) {
+  const T *a = args.a, *ahead = args.ahead;
+  for (int64_t p = 0; p < args.count; ++p, a += args.a_step, ahead += args.ahead_step) {
     const T* b = args.b[p] + args.offset;
-    __builtin_prefetch(b + kVectors * V::kLanes);  // of the next panel
+    __builtin_prefetch(ahead, 0, 2);  // into the L2 cache: the first is full
     typename V::Reg column[kVectors];
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) column[v] = V::load(b + v * V::kLanes);

@@ -40,6 +40,8 @@ struct OuterTileArgs {
   int64_t c_stride;  // between rows
   int64_t n;         // columns to store
   bool accumulate;
+  const T* ahead;  // ahead + p * ahead_step is asked for while p is added: what comes next
+  int64_t ahead_step;
 };
 
 /// One register blocking: `width` columns by up to `rows` rows, an entry for each row count.
