@@ -63,6 +63,15 @@ T element_or(const void* array, int64_t i, T fallback) {
   return array == nullptr ? fallback : static_cast<const T*>(array)[i];
 }
 
+/// A smaller result is still in the caches when the convolution that follows reads it.
+constexpr int64_t kStreamedBytes = 12 << 20;
+
+template <class T>
+bool streams(const T* result, int64_t rows, int64_t c) {
+  const int64_t row_bytes = c * int64_t{sizeof(T)};
+  return past_caches(result, rows * row_bytes, kStreamedBytes, row_bytes);
+}
+
 /// Batch statistics into save_mean and save_invstd; moves the running ones.
 template <class T, class V = Compute<T>>
 void batch_statistics(const BatchNormArgs& args) {
@@ -116,6 +125,7 @@ void batch_norm_of(const BatchNormArgs& args) {
   const T* x = static_cast<const T*>(args.x);
   const T* residual = static_cast<const T*>(args.residual);
   T* y = static_cast<T*>(args.y);
+  const bool stream = streams(y, args.rows, args.c);
   const void* mean_array = args.training ? args.save_mean : args.running_mean;
   for_each_group(args.c, [&](const Group& group) {
     const Coefficients<V> mean(group,
@@ -128,11 +138,11 @@ void batch_norm_of(const BatchNormArgs& args) {
     });
     const Coefficients<V> bias(group, [&](int64_t i) { return element_or<V>(args.bias, i, 0); });
     const Affine<V> norm{mean, scale, bias};
-    apply_to_rows(args.rows, args.c, group,
-                  [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
-                    normalize(rows, width, stride, x + offset, norm,
-                              residual ? residual + offset : nullptr, args.relu, y + offset);
-                  });
+    apply_to_rows(
+        args.rows, args.c, group, [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
+          normalize(rows, width, stride, x + offset, norm, residual ? residual + offset : nullptr,
+                    args.relu, {y + offset, stream});
+        });
   });
 }
 
@@ -154,6 +164,7 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
   T* masked = static_cast<T*>(args.grad_residual);
   const T* passed = masked ? masked : grad_y;  // the second pass reads
   const double n = static_cast<double>(args.rows);
+  const bool stream = streams(grad_x, args.rows, args.c);
   const bool wants_first_pass =
       args.grad_weight || args.grad_bias || masked || (args.training && grad_x);
 
@@ -200,11 +211,11 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
     const Coefficients<V> shift(group, [&](int64_t i) { return grad_bias[i - group.first] / n; });
     const Coefficients<V> slope(
         group, [&](int64_t i) { return grad_weight[i - group.first] * invstds[i] / n; });
-    apply_to_rows(args.rows, args.c, group,
-                  [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
-                    kernels.normalize_grad(rows, width, stride, passed + offset, x + offset, norm,
-                                           shift, slope, args.relu && !masked, grad_x + offset);
-                  });
+    apply_to_rows(
+        args.rows, args.c, group, [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
+          kernels.normalize_grad(rows, width, stride, passed + offset, x + offset, norm, shift,
+                                 slope, args.relu && !masked, {grad_x + offset, stream});
+        });
   });
 }
 

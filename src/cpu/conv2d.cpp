@@ -19,8 +19,7 @@ constexpr double kBytesPerSecond = 15e9;
 // Transforms run at the speed of the L1 cache; per value this costs as much as so many flops.
 constexpr double kTransformFlops = 26;
 
-// Results from this size on are stored past the caches.
-constexpr int64_t kStreamedBytes = 4 << 20;
+constexpr int64_t kStreamedBytes = 4 << 20;  // results from this size on go past the caches
 
 double seconds(double flops, double weight_bytes) {
   return std::max(flops / kFlops, weight_bytes / kBytesPerSecond);
@@ -91,17 +90,12 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
   }
 }
 
-/// Whether results are stored past the caches, which would lose the first of so many before the
-/// last is there: nothing is read before it is overwritten, and sums go on while lines are written.
 template <class T>
 bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {
   const bool backward = pass == ConvPass::kInputGrad;
-  const int64_t channels = backward ? g.c : g.o;
-  const int64_t values = g.n * channels * (backward ? g.h * g.w : g.oh * g.ow);
-  const auto whole_lines = [](uint64_t bytes) { return bytes % 64 == 0; };
-  return values * int64_t{sizeof(T)} >= kStreamedBytes &&
-         whole_lines(reinterpret_cast<uintptr_t>(y)) &&
-         whole_lines(channels / g.groups * sizeof(T));
+  const int64_t channels = backward ? g.c : g.o, item = sizeof(T);
+  return past_caches(y, g.n * channels * (backward ? g.h * g.w : g.oh * g.ow) * item,
+                     kStreamedBytes, channels / g.groups * item);
 }
 
 /// Forward, or input gradient with grad_y for x and grad_x for y.

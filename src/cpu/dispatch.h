@@ -19,6 +19,14 @@ inline int64_t grain_for(int64_t elements) {
 }
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// Whether a result goes past the caches, which would lose the first of so much before the last is
+/// there: nothing is read before it is overwritten, and computing goes on while lines are written.
+/// It does from `least` bytes on, if it is made of whole cache lines, `piece` bytes at a time.
+inline bool past_caches(const void* result, int64_t bytes, int64_t least, int64_t piece) {
+  constexpr int64_t kLine = 64;
+  return bytes >= least && reinterpret_cast<uintptr_t>(result) % kLine == 0 && piece % kLine == 0;
+}
+
 /// Conversion between element types. Floating values outside an integer type's range, and NaN,
 /// wrap around by way of int64 (its minimum if they do not fit there either).
 template <class To, class From>

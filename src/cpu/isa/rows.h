@@ -86,6 +86,13 @@ struct ReluGrad {
   T* masked;
 };
 
+/// Where rows of results go; with `stream`, which takes whole cache lines, past the caches.
+template <class T>
+struct RowsTarget {
+  T* first;
+  bool stream;
+};
+
 /// Widest block of columns that ColumnKernels' reductions take.
 inline constexpr int64_t kMaxColumns = 2048;
 
@@ -104,12 +111,12 @@ struct ColumnKernels {
 
   /// y = (x - mean) * scale + bias + residual (null: none), then ReLU.
   void (*normalize)(int64_t rows, int64_t c, int64_t stride, const T* x, const Affine<V>& norm,
-                    const T* residual, bool relu, T* y);
+                    const T* residual, bool relu, const RowsTarget<T>& y);
   /// grad_x = (g - shift - (x - mean) * slope) * scale, where g is grad_y or, with `relu`, 0 where
   /// the result of `norm` is not positive.
   void (*normalize_grad)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
                          const Affine<V>& norm, const V* shift, const V* slope, bool relu,
-                         T* grad_x);
+                         const RowsTarget<T>& grad_x);
   /// grad_x = grad_y * scale.
   void (*scale)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const V* scale,
                 T* grad_x);

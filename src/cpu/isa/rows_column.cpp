@@ -195,21 +195,30 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
   }
 }
 
-/// Calls store(offset of the row, column) for all elements.
-template <class Store>
-inline void for_each_row(int64_t rows, int64_t c, int64_t stride, Store store) {
+/// Stores value(index of the element, column) for all elements.
+template <class T, class Value>
+inline void store_rows(int64_t rows, int64_t c, int64_t stride, const RowsTarget<T>& target,
+                       Value value) {
+  T row[kMaxColumns];
   for (int64_t r = 0; r < rows; ++r) {
+    T* first = target.first + r * stride;
+    T* y = target.stream ? row : first;
 #pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) store(r * stride + j, j);
+    for (int64_t j = 0; j < c; ++j) y[j] = value(r * stride + j, j);
+    if (!target.stream) continue;
+    constexpr int L = kLanes<uint8_t>;
+    auto* lines = reinterpret_cast<Vector<uint8_t, L>*>(first);
+    for (int64_t byte = 0; byte < c * int64_t{sizeof(T)}; byte += L)
+      store_past_caches(lines++, load<L>(reinterpret_cast<const uint8_t*>(row) + byte));
   }
 }
 
 template <class T, class V = Compute<T>>
 void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const Affine<V>& norm,
-               const T* residual, bool relu, T* y) {
+               const T* residual, bool relu, const RowsTarget<T>& y) {
   const auto run = [=, mean = norm.mean, scale = norm.scale, bias = norm.bias](auto finish) {
-    for_each_row(rows, c, stride, [=](int64_t i, int64_t j) {
-      y[i] = rounded<T>(finish((value_of(x[i]) - mean[j]) * scale[j] + bias[j], i));
+    store_rows(rows, c, stride, y, [=](int64_t i, int64_t j) {
+      return rounded<T>(finish((value_of(x[i]) - mean[j]) * scale[j] + bias[j], i));
     });
   };
   if (residual == nullptr && !relu) run([](V v, int64_t) { return v; });
@@ -222,12 +231,13 @@ void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const Affine
 
 template <class T, class V = Compute<T>>
 void normalize_grad(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                    const Affine<V>& norm, const V* shift, const V* slope, bool relu, T* grad_x) {
+                    const Affine<V>& norm, const V* shift, const V* slope, bool relu,
+                    const RowsTarget<T>& grad_x) {
   const auto run = [=, mean = norm.mean, scale = norm.scale, bias = norm.bias](auto pass) {
-    for_each_row(rows, c, stride, [=](int64_t i, int64_t j) {
+    store_rows(rows, c, stride, grad_x, [=](int64_t i, int64_t j) {
       const V deviation = value_of(x[i]) - mean[j];
       const V grad = pass(value_of(grad_y[i]), deviation * scale[j] + bias[j]);
-      grad_x[i] = rounded<T>((grad - shift[j] - deviation * slope[j]) * scale[j]);
+      return rounded<T>((grad - shift[j] - deviation * slope[j]) * scale[j]);
     });
   };
   if (relu) {
