@@ -214,6 +214,7 @@ void conv2d(const Conv2dArgs& a, Stream stream) {
     const Epilogue<T> epilogue{.bias = static_cast<const Sum<T>*>(a.bias),
                                .residual = static_cast<const T*>(a.residual),
                                .y = static_cast<T*>(a.y),
+                               .moments = a.moments,
                                .relu = a.relu};
     gather(a.g, a.dtype, ConvPass::kForward, a.plan, static_cast<const T*>(a.x),
            static_cast<const T*>(a.packed), epilogue, a.workspace, stream);

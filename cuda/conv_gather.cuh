@@ -9,6 +9,21 @@
 namespace striate::cuda {
 namespace {
 
+/// Count, mean and sum of squared deviations of some values.
+struct Moments {
+  double count, mean, m2;
+
+  /// Takes in other values. (Chan, Golub and LeVeque 1983.)
+  __device__ void join(const Moments& other) {
+    if (other.count == 0) return;
+    const double all = count + other.count;
+    const double delta = other.mean - mean, share = other.count / all;
+    mean += delta * share;
+    m2 += other.m2 + delta * delta * count * share;
+    count = all;
+  }
+};
+
 template <class T>
 struct GatherArgs {
   GatherShape shape;
@@ -147,6 +162,54 @@ __device__ void store_results(const Epilogue<T>& e, const float* sums, int64_t o
   *reinterpret_cast<Vector*>(e.y + offset) = results;
 }
 
+/// Means, and sums of squared deviations from them, of the first `rows` rows of a tile's columns,
+/// as they are stored: one of each per thread, columns repeating after Tile::kN threads. As in
+/// batch norm, values are taken relative to the first of up to 64.
+template <class Tile>
+__device__ Moments tile_moments(const float* sums, int rows) {
+  using T = typename Tile::Element;
+  constexpr int kShare = Tile::kM * Tile::kN / kTileThreads, kRun = kShare < 64 ? kShare : 64;
+  const int part = static_cast<int>(threadIdx.x) / Tile::kN;
+  const float* column = sums + static_cast<int>(threadIdx.x) % Tile::kN;
+  const auto at = [&](int row) {
+    return convert<float>(convert<T>(column[row * kSumPitch<Tile>]));
+  };
+  Moments moments = {0, 0, 0};
+#pragma unroll 1
+  for (int first = part * kShare; first < (part + 1) * kShare && first < rows; first += kRun) {
+    const int count = rows - first < kRun ? rows - first : kRun;
+    const float shift = at(first);
+    float sum = 0, square = 0;
+#pragma unroll 4
+    for (int row = first; row < first + count; ++row) {
+      const float d = at(row) - shift;
+      sum += d;
+      square += d * d;
+    }
+    const double offset = double(sum) / count;
+    moments.join({double(count), double(shift) + offset, double(square) - double(sum) * offset});
+  }
+  return moments;
+}
+
+/// Stores them in `target` [2][columns] once all threads have read the tile's sums, whose memory
+/// they pass through.
+template <class Tile>
+__device__ void store_moments(Moments moments, float* sums, double* target, int64_t columns,
+                              int32_t count) {
+  constexpr int kParts = kTileThreads / Tile::kN;
+  Moments* shared = reinterpret_cast<Moments*>(sums);
+  __syncthreads();
+  shared[threadIdx.x] = moments;
+  __syncthreads();
+  const int column = static_cast<int>(threadIdx.x);
+  if (column >= Tile::kN || column >= count) return;
+#pragma unroll
+  for (int part = 1; part < kParts; ++part) moments.join(shared[part * Tile::kN + column]);
+  target[column] = moments.mean;
+  target[columns + column] = moments.m2;
+}
+
 template <class Tile, int kVectorBytes>
 __global__ void __launch_bounds__(kTileThreads, kResidentBlocks<Tile>)
     gather_kernel(GatherArgs<typename Tile::Element> args) {
@@ -163,7 +226,7 @@ __global__ void __launch_bounds__(kTileThreads, kResidentBlocks<Tile>)
   const int32_t first_slice = split_point(slices, splits, block.split);
   const int32_t last_slice = split_point(slices, splits, block.split + 1);
   GatherLoader<Tile, kVectorBytes> loader(args, block, row_taps, column_taps, first_slice);
-  const float* sums = sum_slices<Tile>(loader, last_slice - first_slice);
+  float* sums = sum_slices<Tile>(loader, last_slice - first_slice);
 
   constexpr int kItems = 16 / sizeof(T), kRowVectors = Tile::kN / kItems;
   Epilogue<T> epilogue = args.epilogue;
@@ -173,6 +236,10 @@ __global__ void __launch_bounds__(kTileThreads, kResidentBlocks<Tile>)
         int64_t{block.split} * shape.images * shape.rows.result * shape.columns.result * columns;
   }
   const int32_t pixels = shape.pixels();
+  Moments moments = {};
+  if (epilogue.moments != nullptr) {
+    moments = tile_moments<Tile>(sums, pixels - block.tile_m * Tile::kM);
+  }
   for (int i = static_cast<int>(threadIdx.x); i < Tile::kM * kRowVectors; i += kTileThreads) {
     const int32_t m = block.tile_m * Tile::kM + i / kRowVectors;
     const int32_t filter = block.tile_n * Tile::kN + i % kRowVectors * kItems;
@@ -186,6 +253,13 @@ __global__ void __launch_bounds__(kTileThreads, kResidentBlocks<Tile>)
     const int32_t result = block.group * shape.filters + filter;
     store_results(epilogue, sums + i / kRowVectors * kSumPitch<Tile> + i % kRowVectors * kItems,
                   y * columns + result, result, shape.filters - filter);
+  }
+  if (epilogue.moments != nullptr) {
+    const int32_t filter = block.tile_n * Tile::kN;
+    store_moments<Tile>(
+        moments, sums,
+        epilogue.moments + block.tile_m * 2 * columns + block.group * shape.filters + filter,
+        columns, shape.filters - filter);
   }
 }
 

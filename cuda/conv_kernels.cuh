@@ -28,6 +28,7 @@ struct Epilogue {
   const T* residual = nullptr;   // null: none
   T* y = nullptr;
   Sum<T>* partial = nullptr;  // not null: the sums go here, split after split
+  double* moments = nullptr;  // not null: of the stored results, by rows of tiles; see RowMoments
   bool relu = false;
   bool vectors = false;  // y and residual may be read and written 16 bytes at a time
 };

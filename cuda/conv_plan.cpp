@@ -203,8 +203,15 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass, const 
   constexpr const char* kNames[] = {"direct", "cuda cores", "tensor cores"};
   const bool as_stored = pass == ConvPass::kForward && a.kernel != ConvKernel::kDirect &&
                          !channel_layout(g.c / g.groups, dtype).pads();
-  return {encode(a), packed, conv_workspace(g, dtype, pass, a).bytes(),
-          kNames[static_cast<int>(a.kernel)], as_stored};
+  // Where the reduction is split, no block has a whole result.
+  const bool has_results =
+      pass == ConvPass::kForward && a.kernel != ConvKernel::kDirect && a.splits == 1;
+  return {encode(a),
+          packed,
+          conv_workspace(g, dtype, pass, a).bytes(),
+          kNames[static_cast<int>(a.kernel)],
+          as_stored,
+          has_results ? kTiles[a.tile].m : 0};
 }
 
 // --- Tiled kernels ------------------------------------------------------------------------------

@@ -167,8 +167,15 @@ enum class ConvPass : uint8_t { kForward, kInputGrad, kWeightGrad };
 struct Conv2dPlan {
   int32_t algorithm;  // the backend's own numbering
   size_t packed, workspace;
-  const char* name = "";   // the algorithm's, for reports
-  bool as_stored = false;  // what is packed is a dense [o][kh][kw][i]: a weight stored so will do
+  const char* name = "";    // the algorithm's, for reports
+  bool as_stored = false;   // what is packed is a dense [o][kh][kw][i]: a weight stored so will do
+  int64_t moment_rows = 0;  // of a chunk of RowMoments that a forward pass leaves; 0: none
+};
+/// Statistics of x [rows][c], by chunks of `chunk_rows` rows, of which the last has what is left:
+/// values [chunks][2][c] are each chunk's means and sums of squared deviations from them.
+struct RowMoments {
+  const double* values;
+  int64_t chunk_rows;
 };
 /// Rewrites a weight of any strides [o][i][kh][kw] in the order in which `pass` reads it.
 struct Conv2dPackArgs {
@@ -193,6 +200,7 @@ struct Conv2dArgs {
   bool relu;
   void* y;
   void* workspace;
+  double* moments = nullptr;  // of y, as stored, for plan.moment_rows; null: not wanted
 };
 /// grad_x [n][h][w][c] from grad_y [n][oh][ow][o]. With `bias` (length c) this is the forward of a
 /// transposed convolution.
@@ -258,9 +266,9 @@ struct AvgPool2dBackwardArgs {
 
 // --- Normalisation ------------------------------------------------------------------------------
 
-/// x, y [rows][c]. Training computes batch statistics and updates the running ones in place;
-/// otherwise the running ones are used and save_* are not written. With bfloat16, x and y are
-/// bfloat16 and all arrays of length c float32; the backward likewise.
+/// y [rows][c] = normalised x + residual, then relu. Training computes batch statistics and updates
+/// the running ones in place; otherwise the running ones are used and save_* are not written. With
+/// bfloat16, all arrays of length c are float32; the backward likewise.
 struct BatchNormArgs {
   DType dtype;
   int64_t rows, c;
@@ -271,11 +279,17 @@ struct BatchNormArgs {
   const void* bias;    // [c]; null: 0
   void* running_mean;  // [c]; null in training: not tracked
   void* running_var;
-  void* save_mean;    // [c]
-  void* save_invstd;  // [c]
+  void* save_mean;       // [c]
+  void* save_invstd;     // [c]
+  const void* residual;  // laid out as y; null: none
+  bool relu;
   void* y;
+  RowMoments moments = {};  // of x; null values: not known yet. Training only
 };
-/// `mean` and `invstd` are those that the forward used. Any gradient may be null.
+/// `mean` and `invstd` are those that the forward used. Any gradient may be null, but the
+/// residual's exactly where `y` is: it is grad_y where y > 0. With `relu` and no y, which then was
+/// computed from batch statistics and no residual, its sign is computed again, by the forward's
+/// operations.
 struct BatchNormBackwardArgs {
   DType dtype;
   int64_t rows, c;
@@ -283,11 +297,15 @@ struct BatchNormBackwardArgs {
   const void* grad_y;
   const void* x;
   const void* weight;  // null: 1
+  const void* bias;    // null: 0; read only to compute y
   const void* mean;
   const void* invstd;
+  bool relu;
+  const void* y;
   void* grad_x;
   void* grad_weight;
   void* grad_bias;
+  void* grad_residual;
 };
 
 /// x, y, scale [rows][c]; scale = k + alpha/size * window sum of squares, y = x * scale^-beta.

@@ -152,13 +152,16 @@ struct BatchNormOptions {
   bool training = false;
   double momentum = 0.1;
   double eps = 1e-5;
+  bool relu = false;
 };
 /// Over dimension 1 of x (N, C), (N, C, L) or (N, C, H, W). weight, bias, running_mean and
 /// running_var have shape (C) or are undefined. Training normalises with the batch's biased
 /// variance and moves the running statistics (unbiased variance) by `momentum`; it throws
-/// ShapeError when a channel has a single value. (Ioffe and Szegedy 2015.)
+/// ShapeError when a channel has a single value. A `residual` of x's shape is added to the result,
+/// and relu() applied, in the same pass over memory. (Ioffe and Szegedy 2015.)
 Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
-                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options = {});
+                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options = {},
+                  const Tensor& residual = {});
 
 /// Zeroes with probability p and scales the rest by 1/(1-p) while training. ArgumentError unless
 /// 0 <= p <= 1.

@@ -128,18 +128,21 @@ void bind_normalisation(py::module_& m) {
   m.def(
       "batch_norm",
       [](const Tensor& input, MaybeTensor running_mean, MaybeTensor running_var, MaybeTensor weight,
-         MaybeTensor bias, bool training, double momentum, double eps) {
+         MaybeTensor bias, bool training, double momentum, double eps, MaybeTensor residual,
+         bool relu) {
         return batch_norm(input, running_mean, running_var, weight, bias,
-                          {training, momentum, eps});
+                          {training, momentum, eps, relu}, residual);
       },
       py::arg("input"), py::arg("running_mean"), py::arg("running_var"),
       py::arg("weight") = py::none(), py::arg("bias") = py::none(), py::arg("training") = false,
-      py::arg("momentum") = 0.1, py::arg("eps") = 1e-5, Unlocked(),
+      py::arg("momentum") = 0.1, py::arg("eps") = 1e-5, py::arg("residual") = py::none(),
+      py::arg("relu") = false, Unlocked(),
       "(x - mean) / sqrt(var + eps) * weight + bias per channel (dimension 1) of input (N, C), "
       "(N, C, L) or (N, C, H, W).\n\n"
       "Training uses the batch's mean and biased variance and moves the running statistics (with "
       "the unbiased variance) by ``momentum``; it raises ShapeError when a channel has a single "
-      "value. (Ioffe and Szegedy 2015.)");
+      "value. ``residual``, of the input's shape, is added to the result, and ``relu`` applied, in "
+      "the same pass over memory. (Ioffe and Szegedy 2015.)");
   m.def("local_response_norm", &local_response_norm, py::arg("input"), py::arg("size"),
         py::arg("alpha") = 1e-4, py::arg("beta") = 0.75, py::arg("k") = 1.0, Unlocked(),
         "x / (k + alpha / size * sum of x^2 over ``size`` neighbouring channels)^beta. "

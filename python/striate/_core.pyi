@@ -688,11 +688,13 @@ def batch_norm(
     training: builtins.bool = False,
     momentum: typing.SupportsFloat | typing.SupportsIndex = 0.1,
     eps: typing.SupportsFloat | typing.SupportsIndex = 1e-05,
+    residual: Tensor | None = None,
+    relu: builtins.bool = False,
 ) -> Tensor:
     """
     (x - mean) / sqrt(var + eps) * weight + bias per channel (dimension 1) of input (N, C), (N, C, L) or (N, C, H, W).
 
-    Training uses the batch's mean and biased variance and moves the running statistics (with the unbiased variance) by ``momentum``; it raises ShapeError when a channel has a single value. (Ioffe and Szegedy 2015.)
+    Training uses the batch's mean and biased variance and moves the running statistics (with the unbiased variance) by ``momentum``; it raises ShapeError when a channel has a single value. ``residual``, of the input's shape, is added to the result, and ``relu`` applied, in the same pass over memory. (Ioffe and Szegedy 2015.)
     """
 
 def build_info() -> str:

@@ -11,7 +11,8 @@
 
 namespace striate {
 
-/// What was derived from a tensor's elements and is kept until they change; see ops/derived.h.
+/// What was derived from a tensor's elements and is kept until they change; see ops/derived.h, and
+/// ops/row_moments.h for what a convolution leaves to a batch norm.
 struct DerivedCache {
   struct Entry {
     uint64_t key, version;
@@ -19,6 +20,11 @@ struct DerivedCache {
   };
   std::mutex mutex;
   std::vector<Entry> entries;
+  struct {
+    std::shared_ptr<Storage> storage;
+    int64_t chunk_rows = 0;
+    uint64_t version = 0;
+  } moments;
 };
 
 struct TensorImpl {

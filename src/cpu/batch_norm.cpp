@@ -1,5 +1,6 @@
 // Batch normalisation (Ioffe and Szegedy 2015) over the rows of x [rows][c]: one pass for the
-// statistics and one to apply them, forward and backward alike.
+// statistics and one to apply them, forward and backward alike. Bound by memory, so what follows
+// it, a residual and ReLU, is done in the same passes.
 #include <algorithm>
 #include <cmath>
 
@@ -13,7 +14,7 @@ namespace striate::cpu {
 namespace {
 
 /// Columns done at a time: their coefficients live on the stack.
-constexpr int64_t kGroup = 1024;
+constexpr int64_t kGroup = kMaxColumns;
 
 struct Group {
   int64_t first, columns;
@@ -22,7 +23,7 @@ struct Group {
 
 template <class Body>
 void for_each_group(int64_t c, const Body& body) {
-  constexpr int64_t kWidth = kGroup / 4;
+  constexpr int64_t kWidth = 256;
   for (int64_t first = 0; first < c; first += kGroup) {
     body(Group{first, std::min(kGroup, c - first), std::max<int64_t>(kWidth / c, 1)});
   }
@@ -73,26 +74,39 @@ void batch_statistics(const BatchNormArgs& args) {
     V& target = static_cast<V*>(running)[i];
     target = static_cast<V>((1 - args.momentum) * target + args.momentum * value);
   };
+  /// From chunks' means and sums of squared deviations, value(chunk, 0 or 1)[column].
+  const auto join = [&](int64_t column, int64_t columns, const auto& value, int64_t chunks,
+                        int64_t chunk_rows) {
+    const auto count_of = [&](int64_t k) {
+      return static_cast<double>(std::min(chunk_rows, args.rows - k * chunk_rows));
+    };
+    for (int64_t j = 0; j < columns; ++j) {
+      double mean = 0, m2 = 0;
+      for (int64_t k = 0; k < chunks; ++k) mean += count_of(k) * value(k, 0)[j];
+      mean /= n;
+      for (int64_t k = 0; k < chunks; ++k) {
+        const double offset = value(k, 0)[j] - mean;
+        m2 += value(k, 1)[j] + count_of(k) * offset * offset;
+      }
+      const int64_t i = column + j;
+      static_cast<V*>(args.save_mean)[i] = static_cast<V>(mean);
+      static_cast<V*>(args.save_invstd)[i] = static_cast<V>(1 / std::sqrt(m2 / n + args.eps));
+      move(args.running_mean, i, mean);
+      move(args.running_var, i, m2 / (n - 1));
+    }
+  };
+  if (const double* values = args.moments.values) {
+    const auto value = [&](int64_t k, int which) { return values + (k * 2 + which) * args.c; };
+    return join(0, args.c, value, ceil_div(args.rows, args.moments.chunk_rows),
+                args.moments.chunk_rows);
+  }
   reduce_columns<2>(
       args.rows, args.c,
-      [&](int64_t row, int64_t rows, int64_t column, int64_t columns, auto& part) {
-        moments(rows, columns, args.c, x + row * args.c + column, part[0], part[1]);
+      [&](int64_t row, int64_t rows, int64_t column, int64_t columns, const auto& parts,
+          int64_t chunk) {
+        moments(rows, columns, args.c, x + row * args.c + column, parts(chunk, 0), parts(chunk, 1));
       },
-      [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t chunk_rows) {
-        for (int64_t j = 0; j < columns; ++j) {
-          Moments total{0, 0, 0};
-          for (int64_t k = 0; k < chunks; ++k) {
-            const int64_t count = std::min(chunk_rows, args.rows - k * chunk_rows);
-            total.join({static_cast<double>(count), parts[k][0][j], parts[k][1][j]});
-          }
-          const int64_t i = column + j;
-          static_cast<V*>(args.save_mean)[i] = static_cast<V>(total.mean);
-          static_cast<V*>(args.save_invstd)[i] =
-              static_cast<V>(1 / std::sqrt(total.m2 / n + args.eps));
-          move(args.running_mean, i, total.mean);
-          move(args.running_var, i, total.m2 / (n - 1));
-        }
-      });
+      join);
 }
 
 template <class T, class V = Compute<T>>
@@ -100,6 +114,7 @@ void batch_norm_of(const BatchNormArgs& args) {
   if (args.training) batch_statistics<T>(args);
   const auto normalize = isa().rows<T>().column.normalize;
   const T* x = static_cast<const T*>(args.x);
+  const T* residual = static_cast<const T*>(args.residual);
   T* y = static_cast<T*>(args.y);
   const void* mean_array = args.training ? args.save_mean : args.running_mean;
   for_each_group(args.c, [&](const Group& group) {
@@ -112,16 +127,21 @@ void batch_norm_of(const BatchNormArgs& args) {
       return invstd * element_or<V>(args.weight, i, 1);
     });
     const Coefficients<V> bias(group, [&](int64_t i) { return element_or<V>(args.bias, i, 0); });
+    const Affine<V> norm{mean, scale, bias};
     apply_to_rows(args.rows, args.c, group,
                   [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
-                    normalize(rows, width, stride, x + offset, mean, scale, bias, y + offset);
+                    normalize(rows, width, stride, x + offset, norm,
+                              residual ? residual + offset : nullptr, args.relu, y + offset);
                   });
   });
 }
 
-/// With x^ = (x - mean) invstd: grad_bias = sum of grad_y, grad_weight = sum of grad_y x^ and
-/// grad_x = weight invstd (grad_y - grad_bias / n - x^ grad_weight / n), or, in evaluation, where
-/// the statistics are constants, weight invstd grad_y.
+/// g is grad_y where the ReLU, if any, let it through. With a residual, the first pass stores it
+/// and the second reads that instead of mask and grad_y; without, both compute the mask from x.
+///
+/// With x^ = (x - mean) invstd: grad_bias = sum of g, grad_weight = sum of g x^ and
+/// grad_x = weight invstd (g - grad_bias / n - x^ grad_weight / n), or, in evaluation, where the
+/// statistics are constants, weight invstd g.
 template <class T, class V = Compute<T>>
 void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
   const ColumnKernels<T>& kernels = isa().rows<T>().column;
@@ -129,22 +149,33 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
   const T* x = static_cast<const T*>(args.x);
   const V* means = static_cast<const V*>(args.mean);
   const V* invstds = static_cast<const V*>(args.invstd);
+  const T* y = static_cast<const T*>(args.y);
   T* grad_x = static_cast<T*>(args.grad_x);
+  T* masked = static_cast<T*>(args.grad_residual);
+  const T* passed = masked ? masked : grad_y;  // the second pass reads
   const double n = static_cast<double>(args.rows);
-  const bool wants_sums = args.grad_weight != nullptr || args.grad_bias != nullptr ||
-                          (args.training && grad_x != nullptr);
+  const bool wants_first_pass =
+      args.grad_weight || args.grad_bias || masked || (args.training && grad_x);
 
   for_each_group(args.c, [&](const Group& group) {
+    const Coefficients<V> mean(group, [&](int64_t i) { return means[i]; });
+    const Coefficients<V> scale(
+        group, [&](int64_t i) { return invstds[i] * element_or<V>(args.weight, i, 1); });
+    const Coefficients<V> bias(group, [&](int64_t i) { return element_or<V>(args.bias, i, 0); });
     double grad_bias[kGroup], grad_weight[kGroup];
-    if (wants_sums) {
+    if (wants_first_pass) {
       reduce_columns<2>(
           args.rows, group.columns,
-          [&](int64_t row, int64_t rows, int64_t column, int64_t columns, auto& part) {
+          [&](int64_t row, int64_t rows, int64_t column, int64_t columns, const auto& parts,
+              int64_t chunk) {
             const int64_t offset = row * args.c + group.first + column;
-            kernels.grad_sums(rows, columns, args.c, grad_y + offset, x + offset,
-                              means + group.first + column, part[0], part[1]);
+            kernels.grad_sums(
+                rows, columns, args.c, grad_y + offset, x + offset,
+                {mean + column, scale + column, bias + column},
+                {args.relu, y ? y + offset : nullptr, masked ? masked + offset : nullptr},
+                parts(chunk, 0), parts(chunk, 1));
           },
-          [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t) {
+          [&](int64_t column, int64_t columns, const auto& parts, int64_t chunks, int64_t) {
             for (int64_t j = 0; j < columns; ++j) {
               const int64_t k = column + j, i = group.first + k;
               grad_bias[k] = sum_parts<2>(parts, chunks, 0, j);
@@ -158,23 +189,21 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
     }
     if (grad_x == nullptr) return;
 
-    const Coefficients<V> scale(
-        group, [&](int64_t i) { return invstds[i] * element_or<V>(args.weight, i, 1); });
     if (!args.training) {
       apply_to_rows(args.rows, args.c, group,
                     [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
-                      kernels.scale(rows, width, stride, grad_y + offset, scale, grad_x + offset);
+                      kernels.scale(rows, width, stride, passed + offset, scale, grad_x + offset);
                     });
       return;
     }
-    const Coefficients<V> mean(group, [&](int64_t i) { return means[i]; });
+    const Affine<V> norm{mean, scale, bias};
     const Coefficients<V> shift(group, [&](int64_t i) { return grad_bias[i - group.first] / n; });
     const Coefficients<V> slope(
         group, [&](int64_t i) { return grad_weight[i - group.first] * invstds[i] / n; });
     apply_to_rows(args.rows, args.c, group,
                   [&](int64_t rows, int64_t width, int64_t stride, int64_t offset) {
-                    kernels.normalize_grad(rows, width, stride, grad_y + offset, x + offset, mean,
-                                           shift, slope, scale, grad_x + offset);
+                    kernels.normalize_grad(rows, width, stride, passed + offset, x + offset, norm,
+                                           shift, slope, args.relu && !masked, grad_x + offset);
                   });
   });
 }

@@ -97,10 +97,11 @@ void sum_columns(const SumArgs& args, const Dims& kept, const Dims& kept_strides
       T* y = static_cast<T*>(args.y) + position * c;
       reduce_columns<1>(
           rows, c,
-          [&](int64_t row, int64_t row_count, int64_t column, int64_t columns, auto& part) {
-            column_sum(row_count, columns, stride, x + row * stride + column, part[0]);
+          [&](int64_t row, int64_t row_count, int64_t column, int64_t columns, const auto& parts,
+              int64_t chunk) {
+            column_sum(row_count, columns, stride, x + row * stride + column, parts(chunk, 0));
           },
-          [&](int64_t column, int64_t columns, auto* parts, int64_t chunks, int64_t) {
+          [&](int64_t column, int64_t columns, const auto& parts, int64_t chunks, int64_t) {
             for (int64_t j = 0; j < columns; ++j) {
               y[column + j] = convert<T>(args.scale * sum_parts<1>(parts, chunks, 0, j));
             }

@@ -1,7 +1,9 @@
 // Batch normalisation over rows of channels: a row is a sample, or a pixel of one.
 #include <cmath>
 
+#include "ops/autocast.h"
 #include "ops/common.h"
+#include "ops/row_moments.h"
 
 namespace striate {
 namespace {
@@ -25,15 +27,22 @@ const void* data_or_null(const Tensor& x) { return x.defined() ? x.data() : null
 struct BatchNormNode : Node {
   int64_t rows = 0, c = 0;
   int dim = 0;
-  bool training = false;
-  SavedTensor x, weight, mean, invstd;
+  bool training = false, relu = false;
+  SavedTensor x, weight, bias, mean, invstd;
+  SavedTensor y;  // where its sign cannot be computed again
 
   const char* name() const override { return "batch_norm"; }
   TensorList backward(const TensorList& grads) override {
-    TensorList result(3);
+    TensorList result(4);
     if (!grads[0].defined()) return result;
     const Tensor grad_y = as_rows(grads[0]);
     const TensorOptions options = options_of(grad_y);
+    const Tensor output = y.get(*this);
+    if (output.defined()) {
+      result[3] = like_rows(grad_y, dim);
+    } else if (needs_input(3)) {
+      result[3] = grads[0];
+    }
     if (needs_input(0)) result[0] = like_rows(grad_y, dim);
     const TensorOptions of_channels = {precise(options.dtype), options.device};
     if (needs_input(1)) result[1] = empty({c}, of_channels);
@@ -45,20 +54,24 @@ struct BatchNormNode : Node {
       return result;
     }
     const auto target = [&](int i) { return result[i].defined() ? result[i].data() : nullptr; };
+    void* masked = output.defined() ? result[3].data() : nullptr;
     launch<BatchNormBackwardArgs>(
         name(), grad_y.device(), &KernelTable::batch_norm_backward,
         {grad_y.dtype(), rows, c, training, grad_y.data(), x.get(*this).data(),
-         data_or_null(weight.get(*this)), mean.get(*this).data(), invstd.get(*this).data(),
-         target(0), target(1), target(2)});
+         data_or_null(weight.get(*this)), data_or_null(bias.get(*this)), mean.get(*this).data(),
+         invstd.get(*this).data(), relu, data_or_null(output), target(0), target(1), target(2),
+         masked});
+    if (!needs_input(3)) result[3] = Tensor();
     return result;
   }
   void release() override {
-    for (SavedTensor* saved : {&x, &weight, &mean, &invstd}) saved->reset();
+    for (SavedTensor* saved : {&x, &weight, &bias, &mean, &invstd, &y}) saved->reset();
   }
 };
 
 void check_arguments(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
-                     const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
+                     const Tensor& weight, const Tensor& bias, const Tensor& residual,
+                     const BatchNormOptions& options) {
   constexpr const char* kOp = "batch_norm";
   check_floating(kOp, "input", x);
   require<ShapeError>(x.dim() >= 2 && x.dim() <= 4, kOp,
@@ -81,6 +94,10 @@ void check_arguments(const Tensor& x, const Tensor& running_mean, const Tensor& 
                         ": expected a contiguous ", vector.name, ", got stride ",
                         vector.tensor.strides()[0]);
   }
+  if (residual.defined()) {
+    check_same(kOp, "input", x, "residual", residual);
+    check_shape(kOp, "residual", residual, x.shape());
+  }
   require<ArgumentError>(running_mean.defined() == running_var.defined() &&
                              (options.training || running_mean.defined()),
                          kOp, ": expected running_mean and running_var together, ",
@@ -102,12 +119,15 @@ void check_arguments(const Tensor& x, const Tensor& running_mean, const Tensor& 
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
-                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
-  check_arguments(x, running_mean, running_var, weight, bias, options);
-  const bool records = needs_grad({x, weight, bias});
+Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var,
+                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options,
+                  const Tensor& term) {
+  const Tensor x = autocast_to_match(input, term), residual = autocast_to_match(term, input);
+  check_arguments(x, running_mean, running_var, weight, bias, residual, options);
+  const bool records = needs_grad({x, weight, bias, residual});
   const int64_t c = x.shape()[1], rows = x.numel() / c;
   const Tensor source = as_rows(x);
+  const Tensor addend = residual.defined() ? as_rows(residual) : residual;
   const Tensor scale = weight.defined() ? row_major(weight) : weight;
   const Tensor shift = bias.defined() ? row_major(bias) : bias;
   const Tensor y = like_rows(source, x.dim());
@@ -122,12 +142,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
     invstd = div(1.0, sqrt(add(running_var, options.eps)));
   }
   if (rows > 0) {
+    const KeptMoments moments = options.training ? take_moments(x) : KeptMoments{};
     const auto target = [](const Tensor& t) { return t.defined() ? t.data() : nullptr; };
-    launch<BatchNormArgs>(
-        "batch_norm", x.device(), &KernelTable::batch_norm,
-        {x.dtype(), rows, c, options.training, options.momentum, options.eps, source.data(),
-         data_or_null(scale), data_or_null(shift), target(running_mean), target(running_var),
-         target(mean), target(invstd), y.data()});
+    launch<BatchNormArgs>("batch_norm", x.device(), &KernelTable::batch_norm,
+                          {x.dtype(), rows, c, options.training, options.momentum, options.eps,
+                           source.data(), data_or_null(scale), data_or_null(shift),
+                           target(running_mean), target(running_var), target(mean), target(invstd),
+                           data_or_null(addend), options.relu, y.data(), moments.args()});
     if (options.training && running_mean.defined()) {
       bump_version(running_mean);
       bump_version(running_var);
@@ -139,11 +160,17 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
     node->c = c;
     node->dim = x.dim();
     node->training = options.training;
+    node->relu = options.relu;
     node->x = SavedTensor(source);
     node->weight = SavedTensor(scale);
+    if (options.relu && (addend.defined() || !options.training)) {
+      node->y = SavedTensor(y);
+    } else if (options.relu) {
+      node->bias = SavedTensor(shift);
+    }
     node->mean = SavedTensor(mean);
     node->invstd = SavedTensor(invstd);
-    record(node, {x, weight, bias}, {y});
+    record(node, {x, weight, bias, residual}, {y});
   }
   return y;
 }

@@ -136,8 +136,10 @@ Tensor conv2d_as(const char* op, const Tensor& x, const Tensor& weight, const Te
                  const Conv2dOptions& options) {
   const Conv2dGeometry g = checked_geometry(x, weight, bias, options);
   const Tensor source = channels_last(x);
-  const Tensor y = forward(op, source, weight, bias, g, {});
-  if (needs_grad({x, weight, bias})) {
+  const bool records = needs_grad({x, weight, bias});
+  // A layer that batch norm follows has no bias.
+  const Tensor y = forward(op, source, weight, bias, g, {.moments = records && !bias.defined()});
+  if (records) {
     auto node = std::make_shared<Conv2dNode>(op);
     node->g = g;
     if (weight.requires_grad()) node->x = SavedTensor(source);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ops/derived.h"
+#include "ops/row_moments.h"
 
 namespace striate {
 namespace {
@@ -122,9 +123,17 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
   const Conv2dPlan plan = plan_of(op, g, x, ConvPass::kForward);
   const Tensor filters = packed(op, g, ConvPass::kForward, weight, plan);
   const Tensor workspace = workspace_of(plan, x), source = aligned(x);
+  KeptMoments moments;
+  if (epilogue.moments && plan.moment_rows > 0) {
+    const int64_t chunks = (g.n * g.oh * g.ow - 1) / plan.moment_rows + 1;
+    const size_t bytes = static_cast<size_t>(chunks * 2 * g.o) * sizeof(double);
+    moments = {std::make_shared<Storage>(bytes, x.device()), plan.moment_rows};
+  }
   launch<Conv2dArgs>(op, x.device(), &KernelTable::conv2d,
                      {g, x.dtype(), plan, source.data(), filters.data(), data_or_null(bias),
-                      data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data()});
+                      data_or_null(epilogue.residual), epilogue.relu, y.data(), workspace.data(),
+                      moments.storage ? static_cast<double*>(moments.storage->data) : nullptr});
+  if (moments.storage) keep_moments(y, moments);
 }
 
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,

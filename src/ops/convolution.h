@@ -26,6 +26,8 @@ Conv2dGeometry linear_geometry(int64_t rows, int64_t in, int64_t out);
 struct ForwardEpilogue {
   Tensor residual = {};  // dense like the result; undefined for none
   bool relu = false;
+  bool moments =
+      false;  // a batch norm may follow: leave RowMoments with the result, if that is free
 };
 
 void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,

@@ -86,6 +86,15 @@ def _batch_norm(L: Any, x: Any, w: Any = None, b: Any = None, training: bool = T
     return L.F.batch_norm(x, mean, var, w, b, training=training, eps=1e-3)
 
 
+def _batch_norm_relu(L: Any, x: Any, w: Any, b: Any, r: Any = None, training: bool = True) -> Any:
+    if L.root is not st:
+        y = _batch_norm(L, x, w, b, training)
+        return L.F.relu(y if r is None else y + r)
+    c = x.shape[1]
+    mean, var = L.like(x, np.linspace(-1, 1, c)), L.like(x, np.linspace(0.5, 2, c))
+    return L.F.batch_norm(x, mean, var, w, b, training, eps=1e-3, residual=r, relu=True)
+
+
 def _elementwise() -> list[Case]:
     binary = {
         "add": lambda L, a, b: a + b,
@@ -317,6 +326,13 @@ def _normalisation() -> list[Case]:
             c = (shape[1],)
             rows.append(Case(f"batch_norm-{len(shape)}d-{c[0]}-{training}", bn, (shape, c, c)))
             rows.append(Case(f"batch_norm-{len(shape)}d-{c[0]}-{training}-plain", bn, (shape,)))
+
+            def bn_relu(L, x, w, b, r=None, training=training):
+                return _batch_norm_relu(L, x, w, b, r, training)
+
+            name = f"batch_norm_relu-{len(shape)}d-{c[0]}-{training}"
+            rows.append(Case(name, bn_relu, (shape, c, c)))
+            rows.append(Case(f"{name}-residual", bn_relu, (shape, c, c, shape)))
     for size in (1, 2, 3, 5, 9):
 
         def lrn(L, x, size=size):

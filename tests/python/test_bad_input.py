@@ -173,6 +173,18 @@ ROWS = [
     ("bn-momentum", st.ArgumentError, bn(momentum=1.5), ["batch_norm", "momentum", "1.5"]),
     ("bn-momentum-nan", st.ArgumentError, bn(momentum=NAN), ["batch_norm", "momentum", "nan"]),
     ("bn-eps", st.ArgumentError, bn(eps=-1.0), ["batch_norm", "eps", "-1"]),
+    (
+        "bn-residual",
+        st.ShapeError,
+        bn(residual=st.zeros((4, 1))),
+        ["batch_norm", "residual", "(4, 3)", "(4, 1)"],
+    ),
+    (
+        "bn-residual-dtype",
+        st.DTypeError,
+        bn(residual=st.zeros((4, 3), dtype="float64")),
+        ["batch_norm", "residual", "float64"],
+    ),
     ("bn-eps-nan", st.ArgumentError, bn(eps=NAN), ["batch_norm", "eps", "nan"]),
     (
         "bn-eval-without-statistics",

@@ -66,6 +66,14 @@ LARGE = {
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         [(8, 65, 30, 31), (65,), (65,)],
     ),
+    "batch_norm_relu": (
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True, relu=True),
+        [(8, 65, 30, 31), (65,), (65,)],
+    ),
+    "batch_norm_add_relu": (
+        lambda x, r: F.batch_norm(x, None, None, training=True, residual=r, relu=True),
+        [(4, 600, 11, 10), (4, 600, 11, 10)],
+    ),
     "local_response_norm": (lambda x: F.local_response_norm(x, 5), [(4, 65, 30, 31)]),
     "dropout": (lambda x: F.dropout(x, 0.3), [(401, 1003)]),
     "softmax": (lambda x: F.softmax(x, 1), [(401, 1003)]),

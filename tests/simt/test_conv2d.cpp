@@ -1,5 +1,6 @@
 // The convolution kernels against the CPU backend: integers small enough that every sum is exact,
 // so that any wrong index shows; outputs and workspaces begin as NaN.
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -66,10 +67,12 @@ std::vector<T> cast(const std::vector<float>& values) {
   return result;
 }
 
-/// What conv2d.cpp and convolution.cpp do around a pass: plan, pack, workspace, kernel.
+/// What conv2d.cpp and convolution.cpp do around a pass: plan, pack, workspace, kernel. `moments`
+/// receives those of a forward pass if it has their length.
 template <class T>
 std::vector<T> run(const KernelTable& kernels, const Problem& p, ConvPass pass,
-                   const Conv2dPlan& plan, bool epilogue, size_t readable_past_end) {
+                   const Conv2dPlan& plan, bool epilogue, size_t readable_past_end,
+                   std::vector<double>* moments = nullptr) {
   const Conv2dGeometry& g = p.g;
   const DType dtype = dtype_of<T>();
   using Bias = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -99,10 +102,14 @@ std::vector<T> run(const KernelTable& kernels, const Problem& p, ConvPass pass,
     case ConvPass::kForward: {
       const int64_t count = g.n * g.oh * g.ow * g.o;
       T* y = arrays.out<T>(count);
-      kernels.conv2d({g, dtype, plan, arrays.in(cast<T>(p.x)), packed,
-                      epilogue ? arrays.in(cast<Bias>(p.y_bias)) : nullptr,
-                      epilogue ? arrays.in(cast<T>(p.residual)) : nullptr, epilogue, y, workspace},
-                     {});
+      double* target =
+          moments ? arrays.out<double>(static_cast<int64_t>(moments->size())) : nullptr;
+      kernels.conv2d(
+          {g, dtype, plan, arrays.in(cast<T>(p.x)), packed,
+           epilogue ? arrays.in(cast<Bias>(p.y_bias)) : nullptr,
+           epilogue ? arrays.in(cast<T>(p.residual)) : nullptr, epilogue, y, workspace, target},
+          {});
+      if (moments) std::copy_n(target, moments->size(), moments->begin());
       return result(y, count);
     }
     case ConvPass::kInputGrad: {
@@ -230,6 +237,85 @@ TEST_CASE("conv2d: the model's choice, in float64 too") {
     check<float>(p, pass, cuda::choose_algorithm(p.g, DType::kFloat32, pass), true, expected);
     check<double>(p, pass, cuda::choose_algorithm(p.g, DType::kFloat64, pass), true, expected);
   }
+}
+
+/// The moments that a forward pass leaves of its results, against plain loops over these. Sums of
+/// integers are exact.
+template <class T>
+void check_moments(const Problem& p, const ConvAlgorithm& algorithm, double tolerance) {
+  CAPTURE(static_cast<int>(algorithm.kernel));
+  CAPTURE(algorithm.tile);
+  const Conv2dGeometry& g = p.g;
+  const Conv2dPlan plan = cuda::make_plan(g, dtype_of<T>(), ConvPass::kForward, algorithm);
+  const int64_t rows = g.n * g.oh * g.ow, chunk = plan.moment_rows;
+  REQUIRE(chunk > 0);
+  std::vector<double> moments(static_cast<size_t>((rows + chunk - 1) / chunk * 2 * g.o));
+  const std::vector<T> y = run<T>(kCuda, p, ConvPass::kForward, plan, false, 0, &moments);
+  for (int64_t first = 0; first < rows; first += chunk) {
+    const int64_t count = std::min(chunk, rows - first);
+    const double* part = moments.data() + first / chunk * 2 * g.o;
+    for (int64_t o = 0; o < g.o; ++o) {
+      const auto at = [&](int64_t row) {
+        return static_cast<double>(static_cast<float>(y[static_cast<size_t>(row * g.o + o)]));
+      };
+      double mean = 0, m2 = 0;
+      for (int64_t row = first; row < first + count; ++row) mean += at(row);
+      mean /= static_cast<double>(count);
+      for (int64_t row = first; row < first + count; ++row) {
+        m2 += (at(row) - mean) * (at(row) - mean);
+      }
+      CAPTURE(first);
+      CAPTURE(o);
+      REQUIRE(part[o] == doctest::Approx(mean).epsilon(tolerance));
+      REQUIRE(part[g.o + o] == doctest::Approx(m2).epsilon(tolerance));
+    }
+  }
+}
+
+template <class T>
+void check_moments_of_all(const Problem& p, std::initializer_list<int> tiles,
+                          double tolerance = 1e-12) {
+  for (const ConvKernel kernel : {ConvKernel::kCudaCores, ConvKernel::kTensorCores}) {
+    for (const int32_t tile : tiles) {
+      if (!cuda::algorithm_applies(p.g, dtype_of<T>(), ConvPass::kForward, {kernel, tile, 1})) {
+        continue;
+      }
+      check_moments<T>(p, {kernel, tile, 1}, tolerance);
+    }
+  }
+}
+
+TEST_CASE("conv2d: moments of the results, as they are rounded") {
+  // Tails of rows and filters, a last tile of few rows, two tiles of filters, two groups.
+  const Problem p(geometry({2, 8, 9, 8}, 136, {3, 3}, {.pad = {1, 1}}));
+  check_moments_of_all<float>(p, {0, 1, 2, 3});
+  check_moments_of_all<__nv_bfloat16>(p, {0, 1, 2, 3});
+  const Problem grouped(geometry({5, 16, 6, 5}, 20, {2, 2}, {.stride = {2, 1}, .groups = 2}));
+  check_moments_of_all<float>(grouped, {1, 2, 3});
+  check_moments_of_all<__nv_bfloat16>(grouped, {1, 2, 3});
+  const Problem stem(geometry({1, 3, 24, 13}, 68, {3, 5}, {.stride = {2, 1}, .pad = {1, 2}}));
+  check_moments_of_all<__nv_bfloat16>(stem, {1});
+}
+
+TEST_CASE("conv2d: moments of values far from zero behind a border of zeros") {
+  // A 1 x 1 kernel over one channel that is 1024 and a weight near 4: results of 4096 and a few.
+  Problem p(geometry({1, 8, 16, 17}, 16, {1, 1}));
+  for (size_t i = 0; i < p.x.size(); ++i) {
+    p.x[i] = i < 40 ? 0 : i % 8 == 0 ? 1024 : static_cast<float>(i * 7 % 5) / 8;
+  }
+  for (size_t i = 0; i < p.weight.size(); ++i) p.weight[i] = i % 8 == 0 ? 4 : p.weight[i];
+  check_moments_of_all<float>(p, {1, 2, 3}, 1e-5);
+}
+
+TEST_CASE("conv2d: only a forward pass whose blocks have whole results leaves moments") {
+  const Conv2dGeometry g = geometry({1, 64, 8, 8}, 16, {3, 3}, {.pad = {1, 1}});
+  const auto rows = [&](ConvPass pass, ConvKernel kernel, int32_t splits) {
+    return cuda::make_plan(g, DType::kFloat32, pass, {kernel, 1, splits}).moment_rows;
+  };
+  CHECK(rows(ConvPass::kForward, ConvKernel::kCudaCores, 1) == 128);
+  CHECK(rows(ConvPass::kForward, ConvKernel::kCudaCores, 2) == 0);
+  CHECK(rows(ConvPass::kForward, ConvKernel::kDirect, 1) == 0);
+  CHECK(rows(ConvPass::kInputGrad, ConvKernel::kCudaCores, 1) == 0);
 }
 
 TEST_CASE("conv2d: a NaN passes through ReLU, and stays in the pixels that read it") {

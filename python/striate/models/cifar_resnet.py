@@ -16,7 +16,7 @@ from striate.nn.conv import Conv2d
 from striate.nn.fusion import FusedBlock, FusedConv2d, fuse_stem
 from striate.nn.linear import Identity, Linear
 from striate.nn.module import Module
-from striate.nn.normalization import BatchNorm2d
+from striate.nn.normalization import BatchNorm2d, norm_add_relu, norm_relu
 from striate.nn.pooling import AdaptiveAvgPool2d
 
 
@@ -55,10 +55,8 @@ class CifarBlock(Module):
                 )
 
     def forward(self, input: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(input)))
-        x = self.bn2(self.conv2(x))
-        output: Tensor = self.relu(x + self.shortcut(input))
-        return output
+        x = norm_relu(self.bn1, self.relu, self.conv1(input))
+        return norm_add_relu(self.bn2, self.relu, self.conv2(x), self.shortcut, input)
 
     def fuse(self) -> Module:
         branch = [
@@ -101,7 +99,7 @@ class CifarResNet(Module):
 
     def forward_features(self, input: Tensor) -> Tensor:
         """(N, 64): what the last layer sees of each image."""
-        x = self.relu(self.bn1(self.conv1(input)))
+        x = norm_relu(self.bn1, self.relu, self.conv1(input))
         pooled: Tensor = self.avgpool(self.layer3(self.layer2(self.layer1(x))))
         return pooled.flatten(1)
 

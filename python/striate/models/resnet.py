@@ -17,7 +17,7 @@ from striate.nn.conv import Conv2d
 from striate.nn.fusion import FusedBlock, FusedConv2d, fuse_stem
 from striate.nn.linear import Identity, Linear
 from striate.nn.module import Module
-from striate.nn.normalization import BatchNorm2d
+from striate.nn.normalization import BatchNorm2d, norm_add_relu, norm_relu
 from striate.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
 
 
@@ -52,11 +52,8 @@ class BasicBlock(Module):
         self.downsample = downsample
 
     def forward(self, input: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(input)))
-        x = self.bn2(self.conv2(x))
-        shortcut = input if self.downsample is None else self.downsample(input)
-        output: Tensor = self.relu(x + shortcut)
-        return output
+        x = norm_relu(self.bn1, self.relu, self.conv1(input))
+        return norm_add_relu(self.bn2, self.relu, self.conv2(x), self.downsample, input)
 
     def fuse(self) -> Module:
         branch = [
@@ -93,12 +90,9 @@ class Bottleneck(Module):
         self.downsample = downsample
 
     def forward(self, input: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(input)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        shortcut = input if self.downsample is None else self.downsample(input)
-        output: Tensor = self.relu(x + shortcut)
-        return output
+        x = norm_relu(self.bn1, self.relu, self.conv1(input))
+        x = norm_relu(self.bn2, self.relu, self.conv2(x))
+        return norm_add_relu(self.bn3, self.relu, self.conv3(x), self.downsample, input)
 
     def fuse(self) -> Module:
         branch = [
@@ -158,7 +152,7 @@ class ResNet(Module):
 
     def forward_features(self, input: Tensor) -> Tensor:
         """(N, 512 * expansion): what the last layer sees of each image."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(input))))
+        x = self.maxpool(norm_relu(self.bn1, self.relu, self.conv1(input)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         pooled: Tensor = self.avgpool(x)
         return pooled.flatten(1)

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from striate.nn.activation import ReLU
 from striate.nn.conv import Conv2d
 from striate.nn.fusion import FusedConv2d
 from striate.nn.module import Module
-from striate.nn.normalization import BatchNorm2d
+from striate.nn.normalization import BatchNorm1d, BatchNorm2d, norm_relu
+
+_NORMS = (BatchNorm1d, BatchNorm2d)
+
+# A layer, and the ReLU that is called with it if it is a batch norm.
+_Call = tuple[Module, ReLU | None]
+
+
+def _calls_of(layers: Sequence[Module]) -> tuple[_Call, ...]:
+    calls: list[_Call] = []
+    for layer in layers:
+        previous, relu = calls[-1] if calls else (None, None)
+        if isinstance(layer, ReLU) and isinstance(previous, _NORMS) and relu is None:
+            calls[-1] = (previous, layer)
+        else:
+            calls.append((layer, None))
+    return tuple(calls)
+
+
+def _run(calls: Sequence[_Call], input: Any) -> Any:
+    for layer, relu in calls:
+        input = layer(input) if relu is None else norm_relu(layer, relu, input)
+    return input
 
 
 class Sequential(Module):
@@ -18,6 +40,7 @@ class Sequential(Module):
     """
 
     _layers: tuple[Module, ...] = ()
+    _calls: tuple[_Call, ...] = ()
 
     @overload
     def __init__(self, layers: Mapping[str, Module], /) -> None: ...
@@ -30,32 +53,32 @@ class Sequential(Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if isinstance(value, Module):  # forward() walks a tuple, not the attributes
-            self._layers = tuple(self.children())
+        if isinstance(value, Module):
+            self._list_layers()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
+        self._list_layers()
+
+    def _list_layers(self) -> None:
+        """Calls walk tuples, not the attributes."""
         self._layers = tuple(self.children())
+        self._calls = _calls_of(self._layers)
 
     def forward(self, input: Any) -> Any:
-        for layer in self._layers:
-            input = layer(input)
-        return input
+        return _run(self._calls, input)
 
     def forward_features(self, input: Any) -> Any:
         """The layers before the head, which may lie in a Sequential in this one."""
         before, inner, _ = self._around_head()
-        for layer in before:
-            input = layer(input)
+        input = _run(_calls_of(before), input)
         return input if inner is None else inner.forward_features(input)
 
     def forward_head(self, features: Any) -> Any:
         _, inner, rest = self._around_head()
         if inner is not None:
             features = inner.forward_head(features)
-        for layer in rest:
-            features = layer(features)
-        return features
+        return _run(_calls_of(rest), features)
 
     def features(self, input: Any) -> Any:
         """The same as forward_features()."""

@@ -12,6 +12,7 @@ from striate._core import (
     ones,
     zeros,
 )
+from striate.nn.activation import ReLU
 from striate.nn.module import Module
 from striate.nn.parameter import Parameter
 
@@ -58,7 +59,8 @@ class _BatchNorm(Module):
             self.weight.data.fill_(1.0)
             self.bias.data.fill_(0.0)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """The normalised input; plus ``residual``, then max(0, x) if asked for."""
         if input.ndim not in self.ranks:
             expected = " or ".join(map(str, self.ranks))
             raise ShapeError(
@@ -73,6 +75,8 @@ class _BatchNorm(Module):
             self.training or not self.tracked,
             self.momentum,
             self.eps,
+            residual,
+            relu,
         )
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -95,6 +99,35 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of (N, C, H, W)."""
 
     ranks = (4,)
+
+
+def norm_relu(norm: Module, relu: Module, input: Tensor) -> Tensor:
+    """``relu(norm(input))``, in one op where that makes no difference."""
+    if _fuses(norm, relu):
+        output: Tensor = norm(input, relu=True)
+        return output
+    output = relu(norm(input))
+    return output
+
+
+def norm_add_relu(
+    norm: Module, relu: Module, input: Tensor, shortcut: Module | None, block_input: Tensor
+) -> Tensor:
+    """``relu(norm(input) + shortcut(block_input))``, in one op where that makes no difference."""
+    fuses = _fuses(norm, relu)
+    x = input if fuses else norm(input)
+    residual = block_input if shortcut is None else shortcut(block_input)
+    output: Tensor = norm(x, residual, relu=True) if fuses else relu(x + residual)
+    return output
+
+
+def _fuses(norm: Module, relu: Module) -> bool:
+    """Whether nobody sees what lies between the two: hooks would."""
+    return (
+        type(norm).forward is _BatchNorm.forward
+        and type(relu).forward is ReLU.forward
+        and not (norm._hooked or relu._hooked)
+    )
 
 
 class LocalResponseNorm(Module):

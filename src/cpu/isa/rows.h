@@ -72,8 +72,22 @@ struct ElementKernels {
   void (*adam)(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) = nullptr;
 };
 
+/// For each column, the parameters of (x - mean) * scale + bias.
+template <class V>
+struct Affine {
+  const V *mean, *scale, *bias;
+};
+/// What a gradient has to pass: nothing, or a ReLU. It passes where the ReLU's result `y` was
+/// positive, and is stored in `masked`; or, with a null y, where the result of Affine is.
+template <class T>
+struct ReluGrad {
+  bool relu;
+  const T* y;
+  T* masked;
+};
+
 /// Widest block of columns that ColumnKernels' reductions take.
-inline constexpr int64_t kMaxColumns = 64;
+inline constexpr int64_t kMaxColumns = 2048;
 
 /// Loops over x [rows][stride], of which the first `c` columns count.
 template <class T>
@@ -84,16 +98,18 @@ struct ColumnKernels {
   void (*sum)(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum);
   /// Mean and sum of squared deviations from it.
   void (*moments)(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2);
-  /// Sums of grad_y and of grad_y * (x - mean).
+  /// Sums of g and of g * (x - mean), where g is what passes of grad_y.
   void (*grad_sums)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                    const V* mean, double* sum, double* product);
+                    const Affine<V>& norm, const ReluGrad<T>& pass, double* sum, double* product);
 
-  /// y = (x - mean) * scale + bias.
-  void (*normalize)(int64_t rows, int64_t c, int64_t stride, const T* x, const V* mean,
-                    const V* scale, const V* bias, T* y);
-  /// grad_x = (grad_y - shift - (x - mean) * slope) * scale.
+  /// y = (x - mean) * scale + bias + residual (null: none), then ReLU.
+  void (*normalize)(int64_t rows, int64_t c, int64_t stride, const T* x, const Affine<V>& norm,
+                    const T* residual, bool relu, T* y);
+  /// grad_x = (g - shift - (x - mean) * slope) * scale, where g is grad_y or, with `relu`, 0 where
+  /// the result of `norm` is not positive.
   void (*normalize_grad)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                         const V* mean, const V* shift, const V* slope, const V* scale, T* grad_x);
+                         const Affine<V>& norm, const V* shift, const V* slope, bool relu,
+                         T* grad_x);
   /// grad_x = grad_y * scale.
   void (*scale)(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const V* scale,
                 T* grad_x);

@@ -5,7 +5,8 @@
 namespace striate::cpu {
 namespace {
 
-constexpr int64_t kBlockRows = 64;  // rows that are summed in V before their sums go to double
+constexpr int64_t kBlockRows = 64;      // rows that are summed in V before their sums go to double
+constexpr int64_t kMergedColumns = 64;  // how wide short rows are made
 
 /// Short rows are read several at a time as one wider row, so that loops fill their vectors.
 struct Merge {
@@ -14,13 +15,18 @@ struct Merge {
   int64_t rest;         // columns of the last, partial one
 
   Merge(int64_t count, int64_t c, int64_t stride) {
-    const int64_t merged = stride == c ? larger(kMaxColumns / c, 1) : 1;
+    const int64_t merged = stride == c ? larger(kMergedColumns / c, 1) : 1;
     width = merged * c;
     step = merged * stride;
     rows = count / merged;
     rest = count % merged * c;
   }
 };
+
+template <class... Values>
+inline void clear(int64_t width, Values*... values) {
+  for (int64_t j = 0; j < width; ++j) ((values[j] = 0), ...);
+}
 
 /// Adds `rows` rows of f(row, column) to acc, four rows at a time.
 template <class V, class Term>
@@ -41,10 +47,12 @@ inline void add_rows(int64_t rows, int64_t width, V* acc, Term term) {
 template <class T, class V = Compute<T>>
 void column_sum(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum) {
   const Merge merge(rows, c, stride);
-  double total[kMaxColumns] = {};
+  double total[kMaxColumns];
+  clear(merge.width, total);
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const T* block = x + begin * merge.step;
-    V acc[kMaxColumns] = {};
+    V acc[kMaxColumns];
+    clear(merge.width, acc);
     add_rows(
         smaller(kBlockRows, merge.rows - begin), merge.width, acc,
         [=, step = merge.step](int64_t r, int64_t j) { return value_of(block[r * step + j]); });
@@ -68,11 +76,13 @@ inline void join(double count_a, double& mean_a, double& m2_a, double count_b, d
 template <class T, class V = Compute<T>>
 void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2) {
   const Merge merge(rows, c, stride);
-  double means[kMaxColumns] = {}, squares[kMaxColumns] = {};
+  double means[kMaxColumns], squares[kMaxColumns];
+  clear(merge.width, means, squares);
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
     const T* block = x + begin * step;
-    V first[kMaxColumns], acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
+    V first[kMaxColumns], acc[kMaxColumns], acc2[kMaxColumns];
+    clear(merge.width, acc, acc2);
     for (int64_t j = 0; j < merge.width; ++j) first[j] = value_of(block[j]);
     for (int64_t r = 0; r < count; ++r) {
       const T* row = block + r * step;
@@ -106,23 +116,32 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
   }
 }
 
-template <class T, class V = Compute<T>>
-void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                      const V* mean, double* sum, double* product) {
-  const Merge merge(rows, c, stride);
-  double sums[kMaxColumns] = {}, products[kMaxColumns] = {};
-  V means[kMaxColumns];
-  for (int64_t j = 0; j < merge.width; ++j) means[j] = mean[j % c];
+/// 0 where a ReLU let nothing through. Asked this way round, NaN stays NaN.
+template <class V>
+inline V positive_part(V v) {
+  return v <= 0 ? 0 : v;
+}
+template <class V>
+inline V where_positive(V y, V grad) {
+  return y <= 0 ? 0 : grad;
+}
+
+/// pass(i, j, grad, deviation) is what passes of the gradient of element i, in column j.
+template <class T, class Pass, class V = Compute<T>>
+inline void sum_grads(const Merge& merge, const T* grad_y, const T* x, const V* means, double* sums,
+                      double* products, Pass pass) {
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
-    V acc[kMaxColumns] = {}, acc2[kMaxColumns] = {};
+    V acc[kMaxColumns], acc2[kMaxColumns];
+    clear(merge.width, acc, acc2);
     for (int64_t r = begin; r < begin + count; ++r) {
       const T *g = grad_y + r * step, *v = x + r * step;
 #pragma GCC ivdep
       for (int64_t j = 0; j < merge.width; ++j) {
-        const V grad = value_of(g[j]);
+        const V deviation = value_of(v[j]) - means[j];
+        const V grad = pass(r * step + j, j, value_of(g[j]), deviation);
         acc[j] += grad;
-        acc2[j] += grad * (value_of(v[j]) - means[j]);
+        acc2[j] += grad * deviation;
       }
     }
     for (int64_t j = 0; j < merge.width; ++j) {
@@ -132,9 +151,39 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
   }
   for (int64_t j = 0; j < merge.rest; ++j) {
     const int64_t i = merge.rows * merge.step + j;
-    const V grad = value_of(grad_y[i]);
+    const V deviation = value_of(x[i]) - means[j];
+    const V grad = pass(i, j, value_of(grad_y[i]), deviation);
     sums[j] += grad;
-    products[j] += grad * (value_of(x[i]) - means[j]);
+    products[j] += grad * deviation;
+  }
+}
+
+template <class T, class V = Compute<T>>
+void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
+                      const Affine<V>& norm, const ReluGrad<T>& pass, double* sum,
+                      double* product) {
+  const Merge merge(rows, c, stride);
+  double sums[kMaxColumns], products[kMaxColumns];
+  clear(merge.width, sums, products);
+  V means[kMaxColumns], scales[kMaxColumns], biases[kMaxColumns];
+  for (int64_t j = 0; j < merge.width; ++j) {
+    means[j] = norm.mean[j % c];
+    scales[j] = norm.scale[j % c];
+    biases[j] = norm.bias[j % c];
+  }
+  const auto run = [&](auto how) { sum_grads(merge, grad_y, x, means, sums, products, how); };
+  if (!pass.relu) {
+    run([](int64_t, int64_t, V grad, V) { return grad; });
+  } else if (pass.y == nullptr) {
+    run([scale = &scales[0], bias = &biases[0]](int64_t, int64_t j, V grad, V deviation) {
+      return where_positive(deviation * scale[j] + bias[j], grad);
+    });
+  } else {
+    run([y = pass.y, masked = pass.masked](int64_t i, int64_t, V grad, V) {
+      const V passed = where_positive(value_of(y[i]), grad);
+      masked[i] = rounded<T>(passed);
+      return passed;
+    });
   }
   for (int64_t j = 0; j < c; ++j) {
     sum[j] = sums[j];
@@ -146,26 +195,45 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
   }
 }
 
-template <class T, class V = Compute<T>>
-void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const V* mean, const V* scale,
-               const V* bias, T* y) {
-  for (int64_t r = 0; r < rows; ++r, x += stride, y += stride) {
+/// Calls store(offset of the row, column) for all elements.
+template <class Store>
+inline void for_each_row(int64_t rows, int64_t c, int64_t stride, Store store) {
+  for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) {
-      y[j] = rounded<T>((value_of(x[j]) - mean[j]) * scale[j] + bias[j]);
-    }
+    for (int64_t j = 0; j < c; ++j) store(r * stride + j, j);
+  }
+}
+
+template <class T, class V = Compute<T>>
+void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const Affine<V>& norm,
+               const T* residual, bool relu, T* y) {
+  const auto run = [=, mean = norm.mean, scale = norm.scale, bias = norm.bias](auto finish) {
+    for_each_row(rows, c, stride, [=](int64_t i, int64_t j) {
+      y[i] = rounded<T>(finish((value_of(x[i]) - mean[j]) * scale[j] + bias[j], i));
+    });
+  };
+  if (residual == nullptr && !relu) run([](V v, int64_t) { return v; });
+  if (residual == nullptr && relu) run([](V v, int64_t) { return positive_part(v); });
+  if (residual != nullptr && !relu) run([=](V v, int64_t i) { return v + value_of(residual[i]); });
+  if (residual != nullptr && relu) {
+    run([=](V v, int64_t i) { return positive_part(v + value_of(residual[i])); });
   }
 }
 
 template <class T, class V = Compute<T>>
 void normalize_grad(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
-                    const V* mean, const V* shift, const V* slope, const V* scale, T* grad_x) {
-  for (int64_t r = 0; r < rows; ++r, grad_y += stride, x += stride, grad_x += stride) {
-#pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) {
-      const V grad = value_of(grad_y[j]) - shift[j] - (value_of(x[j]) - mean[j]) * slope[j];
-      grad_x[j] = rounded<T>(grad * scale[j]);
-    }
+                    const Affine<V>& norm, const V* shift, const V* slope, bool relu, T* grad_x) {
+  const auto run = [=, mean = norm.mean, scale = norm.scale, bias = norm.bias](auto pass) {
+    for_each_row(rows, c, stride, [=](int64_t i, int64_t j) {
+      const V deviation = value_of(x[i]) - mean[j];
+      const V grad = pass(value_of(grad_y[i]), deviation * scale[j] + bias[j]);
+      grad_x[i] = rounded<T>((grad - shift[j] - deviation * slope[j]) * scale[j]);
+    });
+  };
+  if (relu) {
+    run([](V grad, V y) { return where_positive(y, grad); });
+  } else {
+    run([](V grad, V) { return grad; });
   }
 }
 
