@@ -176,13 +176,13 @@ ROWS = [
     (
         "bn-residual",
         st.ShapeError,
-        bn(residual=st.zeros((4, 1))),
+        lambda z: bn(residual=z(4, 1))(z),
         ["batch_norm", "residual", "(4, 3)", "(4, 1)"],
     ),
     (
         "bn-residual-dtype",
         st.DTypeError,
-        bn(residual=st.zeros((4, 3), dtype="float64")),
+        lambda z: bn(residual=z(4, 3, dtype="float64"))(z),
         ["batch_norm", "residual", "float64"],
     ),
     ("bn-eps-nan", st.ArgumentError, bn(eps=NAN), ["batch_norm", "eps", "nan"]),
