@@ -230,3 +230,21 @@ def test_an_error_names_the_batch_norm():
     model.layer1[0].bn1 = nn.BatchNorm2d(5)
     with pytest.raises(st.ShapeError, match=r"layer1\.0\.bn1 \(BatchNorm2d\): batch_norm: "):
         model(st.rand(1, 3, 32, 32))
+
+
+def test_large_results():
+    """From 12 MB on, results go past the caches."""
+    shape = (16, 64, 56, 56)
+    x, weight, bias, _, grad = leaves(shape, "float32")
+    y = F.batch_norm(x, None, None, weight, bias, True)
+    y.backward(grad.detach())
+    x64, g64 = x.detach().numpy().astype(np.float64), grad.detach().numpy().astype(np.float64)
+    axes = (0, 2, 3)
+    mean, invstd = x64.mean(axes, keepdims=True), (x64.var(axes, keepdims=True) + 1e-5) ** -0.5
+    scale = weight.detach().numpy().reshape(1, -1, 1, 1)
+    normal = (x64 - mean) * invstd
+    expected = normal * scale + bias.detach().numpy().reshape(1, -1, 1, 1)
+    slope = (g64 * normal).mean(axes, keepdims=True)
+    expected_grad = scale * invstd * (g64 - g64.mean(axes, keepdims=True) - normal * slope)
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(x.grad.numpy(), expected_grad, rtol=0, atol=1e-5)

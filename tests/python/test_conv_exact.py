@@ -395,3 +395,27 @@ def test_pooling_integers(n, c, k, stride, padding, on):
     np.testing.assert_array_equal(host(t.grad), grad.reshape(x.shape))
     mean = host(F.avg_pool2d(on.tensor(x), k, stride, padding))
     np.testing.assert_allclose(mean, ref.avg_pool2d(x, k, stride, padding), rtol=1e-6, atol=1e-6)
+
+
+LARGE = [
+    # images, channels, size, filters, kernel: results of more than 4 MB go past the caches
+    (7, 64, 60, 64, 1),
+    (7, 64, 60, 48, 3),
+    (7, 48, 60, 64, 5),
+]
+
+
+@pytest.mark.parametrize(("n", "c", "size", "o", "k"), LARGE)
+def test_large_results_are_those_of_single_images(n, c, size, o, k):
+    x = st.randn(n, c, size, size, requires_grad=True)
+    weight = st.randn(o, c, k, k)
+    y = F.conv2d(x, weight, padding=k // 2)
+    assert min(x.numel(), y.numel()) * 4 > 4 << 20
+    y.backward(y.detach())
+    for i in range(n):
+        image = x.detach()[i : i + 1]
+        image.requires_grad = True
+        single = F.conv2d(image, weight, padding=k // 2)
+        single.backward(single.detach())
+        assert np.array_equal(single.detach().numpy(), y.detach().numpy()[i : i + 1])
+        assert np.array_equal(image.grad.numpy(), x.grad.numpy()[i : i + 1])

@@ -88,3 +88,17 @@ def test_nan_and_infinity_are_not_lost(value):
     clean = np.isfinite(y[0, 0])
     clean[16:24, 28:36] = True
     assert clean.all()
+
+
+def test_large_results_are_those_of_single_images():
+    """Results of more than 4 MB go past the caches."""
+    x, weight = st.randn(7, 64, 60, 60, requires_grad=True), st.randn(48, 64, 3, 3)
+    y = F.conv2d(x, weight, padding=1)
+    y.backward(y.detach())
+    for i in range(7):
+        image = x.detach()[i : i + 1]
+        image.requires_grad = True
+        single = F.conv2d(image, weight, padding=1)
+        single.backward(single.detach())
+        assert l2(single.detach().numpy(), y.detach().numpy()[i : i + 1]) < 1e-5
+        assert l2(image.grad.numpy(), x.grad.numpy()[i : i + 1]) < 1e-5
