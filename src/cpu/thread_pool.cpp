@@ -9,6 +9,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <string_view>
@@ -69,7 +70,9 @@ bool spin(std::chrono::microseconds limit, const Done& done) {
 
 /// A region is cut into a few parts per thread, which the caller and whatever workers are awake
 /// claim one by one. So nobody waits for a worker that the system has not scheduled: with one
-/// processor taken by another program, fixed shares ran ten times slower than one thread.
+/// processor taken by another program, fixed shares ran ten times slower than one thread. Each
+/// thread begins with its own share, because what it wrote there in the region before lies in its
+/// caches.
 class Pool {
  public:
   Pool() {
@@ -95,16 +98,18 @@ class Pool {
     std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
     spawn(threads - 1);
-    task_ = {function, body, count, parts};
+    while (static_cast<int>(shares_.size()) < threads) shares_.emplace_back();
+    task_ = {function, body, count, parts, threads};
     error_ = nullptr;
     // Workers that a larger thread count once started stay out.
     admitted_.store(threads - 1, std::memory_order_relaxed);
+    for (int share = 0; share < threads; ++share) shares_[share].claimed.store(0);
     unclaimed_.store(parts);
     regions_.fetch_add(1);
     if (asleep_.load() > 0) regions_.notify_all();
 
     inside_region = true;
-    run_parts();
+    run_parts(0);
     inside_region = false;
     wait_for_workers();
     const std::exception_ptr error = std::exchange(error_, nullptr);
@@ -118,7 +123,10 @@ class Pool {
     RangeFunction function;
     const void* body;
     int64_t count;
-    int parts;
+    int parts, shares;
+  };
+  struct alignas(64) Share {
+    std::atomic<int> claimed{0};  // of its parts
   };
 
   /// Starts workers up to `wanted`, or as many as the system grants.
@@ -154,16 +162,28 @@ class Pool {
       // The caller leaves a region only when nobody is active, so that what a claim refers to
       // cannot change under a worker.
       active_.fetch_add(1);
-      run_parts();
+      run_parts(index + 1);
       active_.fetch_sub(1);
     }
   }
 
-  void run_parts() {
+  void run_parts(int own_share) {
     for (int left = unclaimed_.load(); left > 0;) {
       if (unclaimed_.compare_exchange_weak(left, left - 1)) {
-        run_part(task_.parts - left);
+        run_part(claim(own_share));
         left = unclaimed_.load();
+      }
+    }
+  }
+
+  /// One of the parts that are left, of which there is one for each that was taken off unclaimed_.
+  int claim(int own_share) {
+    for (int share = own_share % task_.shares;; share = (share + 1) % task_.shares) {
+      const int first = share * task_.parts / task_.shares;
+      const int size = (share + 1) * task_.parts / task_.shares - first;
+      std::atomic<int>& claimed = shares_[share].claimed;
+      for (int n = claimed.load(); n < size;) {
+        if (claimed.compare_exchange_weak(n, n + 1)) return first + n;
       }
     }
   }
@@ -189,6 +209,7 @@ class Pool {
   Task task_{};
   std::mutex error_mutex_;
   std::exception_ptr error_;
+  std::deque<Share> shares_;                   // one for each thread that was ever asked for
   alignas(64) std::atomic<int> unclaimed_{0};  // parts of the current region
   std::atomic<int> admitted_{0};               // workers that may take part in it
   alignas(64) std::atomic<int> active_{0};     // workers inside it
