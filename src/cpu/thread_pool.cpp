@@ -179,11 +179,10 @@ class Pool {
   /// One of the parts that are left, of which there is one for each that was taken off unclaimed_.
   int claim(int own_share) {
     for (int share = own_share % task_.shares;; share = (share + 1) % task_.shares) {
-      const int first = share * task_.parts / task_.shares;
-      const int size = (share + 1) * task_.parts / task_.shares - first;
+      // Interleaved, so that all threads read and write the same neighbourhood of memory.
       std::atomic<int>& claimed = shares_[share].claimed;
-      for (int n = claimed.load(); n < size;) {
-        if (claimed.compare_exchange_weak(n, n + 1)) return first + n;
+      for (int n = claimed.load(); share + n * task_.shares < task_.parts;) {
+        if (claimed.compare_exchange_weak(n, n + 1)) return share + n * task_.shares;
       }
     }
   }
