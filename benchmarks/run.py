@@ -2,7 +2,7 @@
 
     python benchmarks/run.py SUBJECT [--only TEXT] [--limit SECONDS] [--again]
 
-SUBJECT is machine, convs, ops, nets, scaling or `all`; the extra `bench` (torch, onnxruntime, onnx,
+SUBJECT is machine, convs, ops, nets, bfloat16, scaling or `all`; the extra `bench` (torch, onnxruntime, onnx,
 openvino) is needed. A subject is measured in pieces, each a command of its own, and the file is
 written after every piece: a run that was cut, or that --limit ended, goes on where it stopped.
 --again measures what the file already has; --only takes the pieces whose command contains TEXT.
@@ -44,6 +44,14 @@ def nets() -> list[list[str]]:
     return pieces
 
 
+def bfloat16() -> list[list[str]]:
+    command = ["nets", "--model", "resnet50", "--dtype", "bfloat16"]
+    return [
+        [*command, "--mode", "infer", "--batch", "1", "--peers", "openvino"],
+        [*command, "--mode", "train", "--batch", "16", "--peers", "torch:channels_last"],
+    ]
+
+
 def convs() -> list[list[str]]:
     """As chosen, and direct convolution alone on two instruction sets."""
     return [
@@ -68,6 +76,7 @@ PIECES = {
     "convs": convs(),
     "ops": [["ops"]],
     "nets": nets(),
+    "bfloat16": bfloat16(),
     "scaling": scaling(),
 }
 
@@ -86,7 +95,7 @@ def merge(subject: str, command: list[str], report: dict) -> None:
         measured[identity(row)] = row | {"commit": commit()}
     result["rows"] = list(measured.values())
     path.parent.mkdir(exist_ok=True)
-    if subject in ("nets", "scaling"):
+    if subject in ("nets", "bfloat16", "scaling"):
         compare(result["rows"])
     rows = ",\n  ".join(json.dumps(row) for row in result.pop("rows"))
     head = json.dumps(result, indent=1).removesuffix("\n}")

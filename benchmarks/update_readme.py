@@ -24,6 +24,7 @@ SECTIONS = {
     "ratios": ("nets", tables.ratios),
     "networks": ("nets", tables.networks),
     "memory": ("nets", tables.memory),
+    "bfloat16": ("bfloat16", tables.networks),
     "machine": ("machine", tables.machine),
     "convolutions-summary": ("convs", tables.convolutions_summary),
     "convolutions": ("convs", tables.convolutions),

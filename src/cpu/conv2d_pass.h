@@ -12,8 +12,8 @@
 
 namespace striate::cpu {
 
-// Multiply-adds worth waking a thread for: about 20 us.
-inline constexpr int64_t kGrainMacs = 1'000'000;
+// Multiply-adds worth waking a thread for: about 10 us at the speed of small layers.
+inline constexpr int64_t kGrainMacs = 400'000;
 // Work is cut so that even small layers offer this many units.
 inline constexpr int64_t kMinUnits = 16;
 

@@ -239,8 +239,9 @@ void parallel_for_impl(int64_t count, int64_t grain, RangeFunction function, con
   if (count <= 0) return;
   const FlushDenormals guard;
   const int64_t grains = count / std::max<int64_t>(grain, 1), threads = num_threads();
-  int64_t parts = std::min<int64_t>(grains, threads * kPartsPerThread);
-  if (parts > threads) parts -= parts % threads;  // seven parts would keep two threads for four
+  // A part per thread, or a few where each is then still worth it.
+  const int64_t most = threads * kPartsPerThread;
+  const int64_t parts = grains >= most ? most : std::min<int64_t>(grains, threads);
   if (parts < 2 || threads < 2 || inside_region ||
       !Pool::instance().run(count, static_cast<int>(parts),
                             static_cast<int>(std::min<int64_t>(grains, threads)), function, body)) {
