@@ -2,9 +2,10 @@
 
     python benchmarks/run.py SUBJECT [--only TEXT] [--limit SECONDS] [--again]
 
-SUBJECT is machine, convs, ops, nets, bfloat16, scaling or `all`; the extra `bench` (torch, onnxruntime, onnx,
-openvino) is needed. A subject is measured in pieces, each a command of its own, and the file is
-written after every piece: a run that was cut, or that --limit ended, goes on where it stopped.
+SUBJECT is machine, convs, ops, nets, bfloat16, scaling or `all`; the extra `bench` (torch,
+onnxruntime, onnx, openvino) is needed. A subject is measured in pieces, each a command of its own,
+and the file is written after every piece: a run that was cut, or that --limit ended, goes on where
+it stopped.
 --again measures what the file already has; --only takes the pieces whose command contains TEXT.
 Commit the files, then run update_readme.py.
 """
