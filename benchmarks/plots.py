@@ -14,7 +14,7 @@ _DASHES = {1: "--", 2: "-"}
 
 
 def scaling(result: dict, path: Path) -> None:
-    """One panel a network; images per second over the batch, both on logarithmic axes."""
+    """One panel a network; images per second over the batch."""
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "striate", "font.size": 9}
     models = list(dict.fromkeys(row["model"] for row in result["rows"]))
     figure, panels = plt.subplots(1, len(models), figsize=(3.2 * len(models), 3), squeeze=False)
@@ -32,9 +32,11 @@ def scaling(result: dict, path: Path) -> None:
                 marker=".",
                 label=f"{framework}, threads: {threads}",
             )
-        panel.set(title=NAMES[model], xscale="log", yscale="log", xlabel="batch")
+        panel.set(title=NAMES[model], xscale="log", xlabel="batch")
         panel.set_xticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
         panel.minorticks_off()
+        panel.set_ylim(bottom=0)
+        panel.yaxis.set_major_formatter("{x:,.0f}")
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("images per second")
     panels[0][-1].legend(fontsize=7)
