@@ -232,9 +232,10 @@ def test_an_error_names_the_batch_norm():
         model(st.rand(1, 3, 32, 32))
 
 
-def test_large_results():
-    """From 12 MB on, results go past the caches."""
-    shape = (16, 64, 56, 56)
+@pytest.mark.parametrize("shape", [(16, 64, 56, 56), (13, 16, 125, 121)], ids=str)
+def test_large_results(shape):
+    """From 12 MB on, results go past the caches; the second has a row after the merged ones."""
+    assert 4 * np.prod(shape) >= 12 << 20
     x, weight, bias, _, grad = leaves(shape, "float32")
     y = F.batch_norm(x, None, None, weight, bias, True)
     y.backward(grad.detach())

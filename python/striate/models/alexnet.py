@@ -7,7 +7,7 @@ arXiv:1404.5997, 2014.
 
 from __future__ import annotations
 
-from striate.models.dense_classifier import DenseClassifier
+from striate.models.dense_classifier import DenseClassifier, fully_connected
 from striate.models.pretrained import Weights, load_weights
 from striate.models.registry import register_model
 from striate.nn import init
@@ -83,15 +83,7 @@ class AlexNetTwoTower(DenseClassifier):
                 ReLU(),
                 MaxPool2d(3, stride=2),
             ),
-            classifier=Sequential(
-                Linear(256 * 6 * 6, 4096),
-                ReLU(),
-                Dropout(dropout),
-                Linear(4096, 4096),
-                ReLU(),
-                Dropout(dropout),
-                Linear(4096, num_classes),
-            ),
+            classifier=fully_connected(256 * 6 * 6, num_classes, dropout),
         )
         self.reset_parameters()
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from striate._core import Tensor
+from striate.nn.activation import ReLU
 from striate.nn.containers import Sequential
+from striate.nn.dropout import Dropout
+from striate.nn.linear import Linear
 from striate.nn.module import Module
 from striate.nn.pooling import AdaptiveAvgPool2d
 
@@ -33,3 +36,16 @@ class DenseClassifier(Module):
     def forward(self, input: Tensor) -> Tensor:
         scores: Tensor = self.classifier(self._maps(input))
         return scores
+
+
+def fully_connected(inputs: int, num_classes: int, dropout: float) -> Sequential:
+    """Two hidden layers of 4096 units, each with ReLU and dropout after it, then the scores."""
+    return Sequential(
+        Linear(inputs, 4096),
+        ReLU(),
+        Dropout(dropout),
+        Linear(4096, 4096),
+        ReLU(),
+        Dropout(dropout),
+        Linear(4096, num_classes),
+    )

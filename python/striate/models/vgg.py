@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from striate.models.dense_classifier import DenseClassifier
+from striate.models.dense_classifier import DenseClassifier, fully_connected
 from striate.models.pretrained import Weights, load_weights
 from striate.models.registry import register_model
 from striate.nn import init
 from striate.nn.activation import ReLU
 from striate.nn.containers import Sequential
 from striate.nn.conv import Conv2d
-from striate.nn.dropout import Dropout
 from striate.nn.linear import Linear
 from striate.nn.module import Module
 from striate.nn.normalization import BatchNorm2d
@@ -53,15 +52,7 @@ class VGG(DenseClassifier):
         super().__init__(
             side=7,
             features=_features(depths, in_channels, batch_norm),
-            classifier=Sequential(
-                Linear(512 * 7 * 7, 4096),
-                ReLU(),
-                Dropout(dropout),
-                Linear(4096, 4096),
-                ReLU(),
-                Dropout(dropout),
-                Linear(4096, num_classes),
-            ),
+            classifier=fully_connected(512 * 7 * 7, num_classes, dropout),
         )
         self.reset_parameters()
 
