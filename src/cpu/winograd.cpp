@@ -169,7 +169,8 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   run.epilogue.stream &= layout.lanes * sizeof(T) == 64;  // a line at a time
   const std::vector<Panel> all = panels<T>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
-  const int64_t blocks = ceil_div(g.tiles(), layout.tiles);
+  int64_t blocks = ceil_div(g.tiles(), layout.tiles);
+  if (blocks > slots) blocks = ceil_div(blocks, slots) * slots;  // as many for each thread
   // With few blocks the panels are shared out as well, and each part transforms its input anew.
   const int64_t parts = std::min(panel_count, ceil_div(4 * slots, blocks) > 4 ? slots : 1);
   const int64_t units = blocks * parts;
