@@ -40,7 +40,7 @@ int64_t packed_size(const Pass& pass, const Phase& rows, const Phase& columns) {
          ceil_div(pass.filters, step) * step;
 }
 
-/// Writes one panel [tap][channel][width] of one group and pair of phases.
+/// Writes one panel [tap][step][width][kStep] of one group and pair of phases.
 template <class T>
 void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
                 const Phase& columns, int64_t group, const Panel& panel, T* packed) {
@@ -49,17 +49,18 @@ void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
   // The weight is [o][i]; a pass sums over i forward and over o backward.
   const int64_t channel_stride = backward ? strides[0] : strides[1];
   const int64_t filter_stride = backward ? strides[1] : strides[0];
+  const int64_t channels = pass.source.c / args.g.groups, size = pass.channels * panel.width;
   const T* weight = static_cast<const T*>(args.weight) +
                     group * (args.g.o / args.g.groups) * strides[0] + panel.column * filter_stride;
   for (const Tap& row : rows.taps) {
     for (const Tap& column : columns.taps) {
       const T* tap = weight + row.kernel * strides[2] + column.kernel * strides[3];
-      for (int64_t i = 0; i < pass.channels; i += kPackedChannels)
+      if (panel.filled * channels < size) std::fill_n(packed, size, T{});
+      for (int64_t i = 0; i < channels; i += kPackedChannels)
         copy_block(tap + i * channel_stride, channel_stride, filter_stride,
-                   std::min(kPackedChannels, pass.channels - i), panel.filled,
-                   packed + i * panel.width, panel.width);
-      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width)
-        std::fill(packed + panel.filled, packed + panel.width, T(0));
+                   std::min(kPackedChannels, channels - i), panel.filled, packed + i * panel.width,
+                   panel.width);
+      packed += size;
     }
   }
 }
@@ -71,18 +72,20 @@ void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase
   const Conv2dGeometry& g = args.g;
   const int64_t* strides = args.weight_strides;
   const T* weight = static_cast<const T*>(args.weight);
-  std::fill_n(packed, rows.taps.size() * columns.taps.size() * pass.channels * panel.width, T(0));
+  const int64_t size = pass.channels * panel.width;
   for (const Tap& row : rows.taps) {
     for (const Tap& column : columns.taps) {
-      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width) {
-        for (int64_t j = 0; j < panel.filled; ++j) {
-          const int64_t pixel = (panel.column + j) / g.o, filter = (panel.column + j) % g.o;
-          const int64_t kernel_column = column.kernel - pixel * g.stride_w;
-          if (kernel_column < 0 || kernel_column >= g.kw) continue;
-          packed[j] = weight[filter * strides[0] + i * strides[1] + row.kernel * strides[2] +
-                             kernel_column * strides[3]];
-        }
+      std::fill_n(packed, size, T{});
+      for (int64_t j = 0; j < panel.filled; ++j) {
+        const int64_t pixel = (panel.column + j) / g.o, filter = (panel.column + j) % g.o;
+        const int64_t kernel_column = column.kernel - pixel * g.stride_w;
+        if (kernel_column < 0 || kernel_column >= g.kw) continue;
+        const T* from =
+            weight + filter * strides[0] + row.kernel * strides[2] + kernel_column * strides[3];
+        for (int64_t i = 0; i < g.c; ++i)
+          packed[packed_index<T>(i, j, panel.width)] = from[i * strides[1]];
       }
+      packed += size;
     }
   }
 }
@@ -111,7 +114,7 @@ struct Product {
   void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
 
   // What a tile asks for while it computes, of the larger operand, which comes from memory:
-  // `first`, and `step` on with each of its tap_count * k steps.
+  // `first`, and `step` on with each of its steps.
   struct Ahead {
     const T* first;
     int64_t step;
@@ -120,13 +123,13 @@ struct Product {
   Ahead source_after(const T* pixel, int64_t pixels) const {
     const int64_t depth = static_cast<int64_t>(taps.size()) * k;
     if (depth == 0 || source_pixel > k) return {pixel, 0};
-    return {pixel + taps.back() + pixels * source_pixel, pixels * source_pixel / depth};
+    return {pixel + taps.back() + pixels * source_pixel, pixels * source_pixel * kStep<T> / depth};
   }
   /// The tile's part of the next panel.
   Ahead packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
     const int64_t depth = static_cast<int64_t>(taps.size()) * k;
     const int64_t column = panel.column + panel.width;
-    return {packed + (column + panel.width * tile / tiles) * depth, panel.width / tiles};
+    return {packed + (column + panel.width * tile / tiles) * depth, panel.width * kStep<T> / tiles};
   }
 
   /// Rows [first, last) of the kernel that reach the source from result rows [top, bottom]; the
@@ -163,7 +166,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
   const bool source_larger = n * source_image > tap_count * k * filters;
   for (const Panel* last = panel + count; panel < last; ++panel) {
     const TileShape<T>& shape = isa().gemm<T>().flat_shape(filters - panel->column);
-    T bias_row[kMaxFlatWidth] = {};
+    Compute<T> bias_row[kMaxFlatWidth] = {};
     Epilogue<T> of_panel = epilogue;
     if (epilogue.bias) {
       std::copy_n(epilogue.bias + panel->column, panel->filled, bias_row);
@@ -223,7 +226,7 @@ void Product<T>::run() const {
 
 template <class T>
 Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
-  const Pass pass = make_pass(joined(g, joined_pixels<T>(g, pass_kind)), pass_kind);
+  const Pass pass = make_pass(joined(g, joined_pixels<T>(g, pass_kind)), pass_kind, kStep<T>);
   int64_t packed = 0;
   for (const Phase& rows : pass.rows)
     for (const Phase& columns : pass.columns)
@@ -234,7 +237,7 @@ Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
 template <class T>
 void direct_pack(const Conv2dPackArgs& args) {
   const int64_t pixels = joined_pixels<T>(args.g, args.pass);
-  const Pass pass = make_pass(joined(args.g, pixels), args.pass);
+  const Pass pass = make_pass(joined(args.g, pixels), args.pass, kStep<T>);
   const std::vector<Panel> all = panels<T>(pass.filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   T* packed = static_cast<T*>(args.packed);
@@ -268,13 +271,13 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
             const Epilogue<T>& epilogue, T* y, void* workspace) {
   const int64_t pixels = joined_pixels<T>(original, pass_kind);
   const Conv2dGeometry g = joined(original, pixels);
-  std::vector<T> repeated;  // the bias, for each of the joined pixels
+  std::vector<Compute<T>> repeated;  // the bias, for each of the joined pixels
   Epilogue<T> widened = epilogue;
   if (epilogue.bias && pixels > 1) {
     for (int64_t i = 0; i < g.o; ++i) repeated.push_back(epilogue.bias[i % original.o]);
     widened.bias = repeated.data();
   }
-  const Pass pass = make_pass(g, pass_kind);
+  const Pass pass = make_pass(g, pass_kind, kStep<T>);
   const Source& s = pass.source;
   const T* source = bordered(s, x, static_cast<T*>(workspace));
   const bool backward = pass_kind == ConvPass::kInputGrad;
@@ -328,6 +331,7 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
                           T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(BFloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
