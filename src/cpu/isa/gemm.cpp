@@ -92,7 +92,8 @@ inline void prefetch_rows(Row row) {
   }
 }
 
-template <class V, class T, int kVectors, int kRows>
+// Its pointers are a register too few for 14 rows; dense rows need one.
+template <class V, class T, int kVectors, int kRows, bool kDense>
 void tile(const TileArgs<T>& args) {
   if (args.epilogue.residual != 0)
     prefetch_rows<V, T, kVectors, kRows>([&](int r) { return args.c[r] + args.epilogue.residual; });
@@ -105,18 +106,22 @@ void tile(const TileArgs<T>& args) {
     for (int r = 0; r < kRows; ++r) acc[r][v] = start;
   }
   const T* a[kRows];
-  const T* b = args.b;
+  const T *b = args.b, *ahead = args.ahead;
   for (int64_t t = 0; t < args.tap_count; ++t) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) a[r] = args.a[r] + args.taps[t];
-    for (int64_t i = 0; i < args.k; ++i, b += kVectors * V::kLanes) {
+    for (int r = 0; r < kRows; ++r) a[r] = args.a[kDense ? 0 : r] + args.taps[t];
+    const T* dense = a[0];
+    for (int64_t i = 0; i < args.k;
+         ++i, ++dense, b += kVectors * V::kLanes, ahead += args.ahead_step) {
+      __builtin_prefetch(ahead, 0, 2);  // into the L2 cache: the first is full
       typename V::Reg column[kVectors];
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) column[v] = V::load(b + v * V::kLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) acc[r][v] += a[r][i] * column[v];
+        for (int v = 0; v < kVectors; ++v)
+          acc[r][v] += (kDense ? dense[r * kLanes<T>] : a[r][i]) * column[v];
       }
     }
   }
@@ -160,37 +165,43 @@ void pack_b(const T* const* b, int64_t offset, int64_t count, T* packed) {
     __builtin_memcpy(packed, b[p] + offset, kWidth * sizeof(T));
 }
 
-template <class V, class T, int kVectors, int kMaxRows, int kRows = 1>
+template <class V, class T, int kVectors, int kMaxRows, bool kFlat, int kRows = 1>
 constexpr void fill_rows(TileShape<T>& shape) {
-  shape.tile[kRows] = tile<V, T, kVectors, kRows>;
-  shape.outer[kRows] = outer<V, T, kVectors, kRows>;
-  shape.pack_a[kRows] = pack_a<T, kRows>;
-  if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kRows + 1>(shape);
+  shape.tile[kRows] = tile<V, T, kVectors, kRows, false>;
+  if constexpr (!kFlat) {
+    shape.dense_tile[kRows] = tile<V, T, kVectors, kRows, true>;
+    shape.outer[kRows] = outer<V, T, kVectors, kRows>;
+    shape.pack_a[kRows] = pack_a<T, kRows>;
+  }
+  if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kFlat, kRows + 1>(shape);
 }
 
-template <class T, int kBytes, int kVectors, int kMaxRows>
+template <class T, int kBytes, int kVectors, int kMaxRows, bool kFlat = false>
 constexpr TileShape<T> make_shape() {
   static_assert(kMaxRows <= kMaxTileRows);
   constexpr int kWidth = kVectors * kBytes / static_cast<int>(sizeof(T));
-  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, pack_b<T, kWidth>};
-  fill_rows<Vec<T, kBytes>, T, kVectors, kMaxRows>(shape);
+  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, {}, kFlat ? nullptr : pack_b<T, kWidth>};
+  fill_rows<Vec<T, kBytes>, T, kVectors, kMaxRows, kFlat>(shape);
   return shape;
 }
 
-// Register budgets: 32 registers hold 14x2 (AVX-512), 16 hold 6x2 (AVX2, SSE). The narrow shapes
-// serve few channels: on processors that halve 512-bit vectors a 32-byte one costs half.
+// Register budgets: 32 registers hold 14x2 or 6x4 (AVX-512), 16 hold 6x2 (AVX2, SSE), which is flat
+// enough. The narrow shapes serve few channels: on processors that halve 512-bit vectors a 32-byte
+// one costs half.
 namespace baseline {
 template <class T>
-constexpr GemmKernels<T> kKernels{{make_shape<T, 16, 1, 12>(), make_shape<T, 16, 2, 6>()}, 2};
+constexpr GemmKernels<T> kKernels{{make_shape<T, 16, 1, 12>(), make_shape<T, 16, 2, 6>()}, 2, 2};
 }
 namespace avx2 {
 template <class T>
-constexpr GemmKernels<T> kKernels{{make_shape<T, 32, 1, 12>(), make_shape<T, 32, 2, 6>()}, 2};
+constexpr GemmKernels<T> kKernels{{make_shape<T, 32, 1, 12>(), make_shape<T, 32, 2, 6>()}, 2, 2};
 }
 namespace avx512 {
 template <class T>
-constexpr GemmKernels<T> kKernels{
-    {make_shape<T, 32, 1, 14>(), make_shape<T, 64, 1, 14>(), make_shape<T, 64, 2, 14>()}, 3};
+constexpr GemmKernels<T> kKernels{{make_shape<T, 32, 1, 14>(), make_shape<T, 64, 1, 14>(),
+                                   make_shape<T, 64, 2, 14>(), make_shape<T, 64, 4, 6, true>()},
+                                  3,
+                                  4};
 }
 
 }  // namespace
