@@ -15,9 +15,10 @@ namespace {
 constexpr int64_t kMostRows = 32;         // of x; with more, packing is cheap beside the product
 constexpr int64_t kLeastWeight = 262144;  // values; a smaller one is packed in no time
 constexpr int64_t kInputs = 4096;         // summed over at a time: what x' takes of the L2 cache
-// Of a tile. Rows a multiple of 4 KB long share the sets of an L1 cache, which keep eight lines each.
+// Of a tile. Rows a multiple of 4 KB long share the sets of an L1 cache, which keep eight lines
+// each.
 constexpr int64_t kWeightRows = 7;
-constexpr int64_t kTerms = 128;           // weight rows whose pieces one sweep over columns reads
+constexpr int64_t kTerms = 128;  // weight rows whose pieces one sweep over columns reads
 
 /// Columns of the transposed input with what fills its last panel.
 template <class T>
