@@ -55,7 +55,7 @@ struct Run {
     tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
                 {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
     transforms<T>(g.m).input(
-        {pixels, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
+        {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
   void store_tile(int64_t tile, const T* m, const Panel& panel) const {
