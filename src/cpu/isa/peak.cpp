@@ -11,11 +11,11 @@ constexpr int kAccumulators = 12, kUnroll = 4;
 using Register = Vector<float, kLanes<float>>;
 
 int64_t multiply_add(int64_t repeats, float* sink) {
-  // Each accumulator tends to 1.
+  // Each accumulator tends to 1, and none begins there, or the compiler would leave it out.
   const Register keep = Register{} + 0.75f, add = Register{} + 0.25f;
   Register acc[kAccumulators];
 #pragma GCC unroll 16
-  for (int i = 0; i < kAccumulators; ++i) acc[i] = Register{} + static_cast<float>(i);
+  for (int i = 0; i < kAccumulators; ++i) acc[i] = Register{} + static_cast<float>(i + 2);
   for (int64_t repeat = 0; repeat < repeats; ++repeat) {
 #pragma GCC unroll 16
     for (int i = 0; i < kAccumulators; ++i) acc[i] = acc[i] * keep + add;
