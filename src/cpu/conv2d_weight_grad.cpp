@@ -134,6 +134,7 @@ void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first,
 
 template <class T>
 void direct_weight_grad(const Conv2dWeightGradArgs& args) {
+  if (narrow_weight_grad_pays<T>(args.g)) return narrow_weight_grad<T>(args);
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -185,6 +186,7 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
+  if (narrow_weight_grad_pays<T>(g)) return narrow_weight_grad_plan<T>(g);
   const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
   const int64_t partial = plan.sums() > 1 ? plan.splits * plan.g.o * plan.filter_size : 0;
   return {kDirect, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
