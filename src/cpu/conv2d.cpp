@@ -19,8 +19,6 @@ constexpr double kBytesPerSecond = 15e9;
 // Transforms run at the speed of the L1 cache; per value this costs as much as so many flops.
 constexpr double kTransformFlops = 26;
 
-constexpr int64_t kStreamedBytes = 4 << 20;  // results from this size on go past the caches
-
 double seconds(double flops, double weight_bytes) {
   return std::max(flops / kFlops, weight_bytes / kBytesPerSecond);
 }
@@ -90,14 +88,6 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
   }
 }
 
-template <class T>
-bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {
-  const bool backward = pass == ConvPass::kInputGrad;
-  const int64_t channels = backward ? g.c : g.o, item = sizeof(T);
-  return past_caches(y, g.n * channels * (backward ? g.h * g.w : g.oh * g.ow) * item,
-                     kStreamedBytes, channels / g.groups * item);
-}
-
 /// Forward, or input gradient with grad_y for x and grad_x for y.
 template <class T>
 void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T* x,
@@ -107,7 +97,7 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
     case kDirect:
       return direct(g, pass, x, packed, epilogue, y, workspace);
     case kCol2im:
-      return col2im(g, plan, x, packed, epilogue.bias, y, workspace);
+      return col2im(g, x, packed, epilogue.bias, y);
     case kInPlace:
       return in_place(g, pass, x, packed, epilogue, y, workspace);
     default:
