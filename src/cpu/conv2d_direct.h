@@ -20,4 +20,12 @@ Conv2dPlan weight_grad_plan(const Conv2dGeometry& g);
 template <class T>
 void direct_weight_grad(const Conv2dWeightGradArgs& args);
 
+/// The same for few channels and many filters: conv2d_narrow_weight_grad.cpp.
+template <class T>
+bool narrow_weight_grad_pays(const Conv2dGeometry& g);
+template <class T>
+Conv2dPlan narrow_weight_grad_plan(const Conv2dGeometry& g);
+template <class T>
+void narrow_weight_grad(const Conv2dWeightGradArgs& args);
+
 }  // namespace striate::cpu

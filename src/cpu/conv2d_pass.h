@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "cpu/dispatch.h"
@@ -162,6 +163,21 @@ int64_t vector_registers(int64_t columns) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
   return ceil_div(columns, gemm.shapes[gemm.count - 1].width / 2);
 }
+
+/// Memory that tiles ask for while they compute, because what follows reads it.
+template <class T>
+struct ReadAhead {
+  const T *next, *end;
+
+  bool done() const { return next >= end; }
+  /// The next `count` cache lines, and the step between them.
+  std::pair<const T*, int64_t> lines(int64_t count) {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    if (done()) return {next, 0};
+    next += count * kLine;
+    return {next - count * kLine, kLine};
+  }
+};
 
 // Channels that packing reads of a filter before it turns to the next one: a cache line of floats.
 inline constexpr int64_t kPackedChannels = 16;

@@ -148,6 +148,8 @@ void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first,
 
 template <class T>
 void direct_weight_grad(const Conv2dWeightGradArgs& args) {
+  if constexpr (kStep<T> == 1)  // pairs of bfloat16 would have to be made of columns
+    if (narrow_weight_grad_pays<T>(args.g)) return narrow_weight_grad<T>(args);
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -199,6 +201,8 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
+  if constexpr (kStep<T> == 1)
+    if (narrow_weight_grad_pays<T>(g)) return narrow_weight_grad_plan<T>(g);
   const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
   return {kDirect, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
 }

@@ -60,36 +60,24 @@ struct Layout {
   static constexpr int64_t kBlockTiles = 64;
 };
 
-/// What products ask for while they compute, a cache line for each tile: the images under the tiles
-/// that are transformed next.
+/// The images under tiles that are transformed next.
 template <class T>
-class Ahead {
- public:
-  Ahead(const WinogradGeometry& g, int64_t first_tile, int64_t tiles, const T* x, const T* grad_y) {
-    const auto from = g.corner(std::min(first_tile, g.tiles() - 1));
-    const auto to = g.corner(std::min(first_tile + tiles, g.tiles() - 1));
+struct NextTiles {
+  ReadAhead<T> input, grad;
+
+  NextTiles(const WinogradGeometry& g, int64_t first, int64_t count, const T* x, const T* grad_y) {
+    const auto from = g.corner(std::min(first, g.tiles() - 1));
+    const auto to = g.corner(std::min(first + count, g.tiles() - 1));
     const auto rows = [&](const T* image, int64_t h, int64_t row) {
-      return Range{image + (from.image * h + from.row) * row,
-                   image + (to.image * h + to.row) * row};
+      return ReadAhead<T>{image + (from.image * h + from.row) * row,
+                          image + (to.image * h + to.row) * row};
     };
-    input_ = rows(x, g.h, g.w * g.channels);
-    grad_ = rows(grad_y, g.oh, g.ow * g.filters);
+    input = rows(x, g.h, g.w * g.channels);
+    grad = rows(grad_y, g.oh, g.ow * g.filters);
   }
-
-  /// The next `count` lines and the step between them.
   std::pair<const T*, int64_t> lines(int64_t count) {
-    Range& range = input_.next < input_.end ? input_ : grad_;
-    if (range.next >= range.end) return {range.next, 0};
-    range.next += count * kLine;
-    return {range.next - count * kLine, kLine};
+    return (input.done() ? grad : input).lines(count);
   }
-
- private:
-  static constexpr int64_t kLine = 64 / sizeof(T);
-  struct Range {
-    const T *next, *end;
-  };
-  Range input_, grad_;
 };
 
 template <class T>
@@ -139,7 +127,7 @@ struct Run {
 
   /// Adds the products of a block's tiles to the sums of one panel, or begins them.
   void multiply(const Panel& panel, int64_t count, const Filters& filters, const Scratch& from,
-                T* sums, bool accumulate, Ahead<T>& ahead) const {
+                T* sums, bool accumulate, NextTiles<T>& next_tiles) const {
     const TileShape<T>& shape = isa().gemm<T>().shape(g.channels - panel.column);
     const T* input = from.input + panel.column * layout.tiles;
     std::vector<const T*> b(count);
@@ -152,7 +140,7 @@ struct Run {
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t first = split_point(rows.width, pieces, piece);
           const int64_t count_rows = split_point(rows.width, pieces, piece + 1) - first;
-          const auto [next, step] = ahead.lines(count);
+          const auto [next, step] = next_tiles.lines(count);
           shape.outer[count_rows]({grad + first, rows.width, b.data(), point * layout.input_plane,
                                    count, c + first * panel.width, panel.width, panel.width,
                                    accumulate, next, step});
@@ -171,9 +159,9 @@ struct Run {
       const int64_t count = split_point(tiles, layout.blocks, block + 1) - first;
       transform(begin + first, count, filters, scratch);
       T* sums = scratch.sums;
-      Ahead<T> ahead(g, begin + first + count, count, x, grad_y);
+      NextTiles<T> next_tiles(g, begin + first + count, count, x, grad_y);
       for (const Panel& panel : layout.panels) {
-        multiply(panel, count, filters, scratch, sums, block > 0, ahead);
+        multiply(panel, count, filters, scratch, sums, block > 0, next_tiles);
         if (block + 1 == layout.blocks) {
           for (int64_t f = 0; f < filters.count; ++f)
             transforms.grad_filter(sums + f * panel.width, panel.width, layout.sum_plane,

@@ -64,6 +64,8 @@ HAND_PICKED = [
     Conv((3, 16, 5, 5), (120, 16, 5, 5)),
     Conv((1, 3, 63, 63), (64, 3, 11, 11), {"stride": 4, "padding": 2}),  # AlexNet's stem
     Conv((1, 3, 41, 39), (64, 3, 7, 7), {"stride": 2, "padding": 3}),  # ResNet's stem
+    # a transposed weight gradient with a partial panel
+    Conv((2, 3, 20, 23), (72, 3, 3, 4), {"stride": (1, 2), "padding": (1, 2), "dilation": (2, 1)}),
     Conv((1, 64, 14, 14), (64, 64, 3, 3), {"padding": 1}),
     Conv((1, 128, 7, 7), (256, 128, 1, 1), {"stride": 2}),
     Conv((1, 256, 7, 7), (64, 256, 1, 1)),

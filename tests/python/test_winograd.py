@@ -16,6 +16,7 @@ SHAPES = [  # n, channels, filters, height, width, padding
     (1, 64, 32, 12, 5, 2),
     (1, 256, 256, 7, 7, 1),
     (5, 16, 16, 32, 32, 1),
+    (2, 32, 48, 57, 58, 1),  # the weight gradient in two ranges of several blocks
 ]
 
 
@@ -62,8 +63,9 @@ def test_it_is_what_runs(rng):
     assert not (fast == direct).numpy().all()
 
 
-def test_same_bits_for_any_thread_count(rng, restore_threads):
-    x = rng.standard_normal((3, 64, 29, 30), dtype=np.float32)
+@pytest.mark.parametrize("shape", [(3, 64, 29, 30), (2, 64, 57, 58)], ids=str)
+def test_same_bits_for_any_thread_count(shape, rng, restore_threads):
+    x = rng.standard_normal(shape, dtype=np.float32)
     w = rng.standard_normal((96, 64, 3, 3), dtype=np.float32)
     results = []
     for threads in (1, 2, 3, 7):
