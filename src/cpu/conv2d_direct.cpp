@@ -95,7 +95,7 @@ void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase
 // --- Products -----------------------------------------------------------------------------------
 
 constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
-constexpr int64_t kAliasingBytes = 1024;
+constexpr int64_t kAliasingBytes = 4096;  // lines this far apart share a set of the L1 cache
 
 /// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
 template <class T>
@@ -117,8 +117,8 @@ struct Product {
   void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
                  T* copy) const;
 
-  /// Rows of a tile that lie a large power of two apart share a few sets of the L1 cache and throw
-  /// each other out at every step, so a block of them is copied first, a cache line further apart.
+  /// Rows of a tile that share one set of the L1 cache throw each other out at every step, so a
+  /// block of them is copied first, a cache line further apart.
   bool copies_rows() const {
     return taps.size() == 1 && taps[0] == 0 && source_pixel * sizeof(T) % kAliasingBytes == 0;
   }
