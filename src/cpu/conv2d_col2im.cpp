@@ -56,7 +56,8 @@ void product(const Conv2dGeometry& g, const std::vector<Panel>& panels, const T*
         a[r] = grad_y + (begin + r) * g.o;
         c[r] = columns + (begin + r) * size + panel.column;
       }
-      shape.tile[rows]({a, c, &no_offset, 1, g.o, packed + panel.column * g.o, {}, panel.width});
+      const T* b = packed + panel.column * g.o;
+      shape.tile[rows]({a, c, &no_offset, 1, g.o, b, {}, panel.width, b, 0});
     }
   }
 }

@@ -10,8 +10,6 @@
 // by side with zeros between, fill the vectors.
 #include "cpu/conv2d_direct.h"
 
-#include <memory>
-
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -95,7 +93,6 @@ void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase
 // --- Products -----------------------------------------------------------------------------------
 
 constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
-constexpr int64_t kAliasingBytes = 4096;  // lines this far apart share a set of the L1 cache
 
 /// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
 template <class T>
@@ -113,16 +110,27 @@ struct Product {
   Epilogue<T> epilogue;
 
   void run() const;
-  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels; `copy` see copies_rows().
-  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
-                 T* copy) const;
+  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
+  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
 
-  /// Rows of a tile that share one set of the L1 cache throw each other out at every step, so a
-  /// block of them is copied first, a cache line further apart.
-  bool copies_rows() const {
-    return taps.size() == 1 && taps[0] == 0 && source_pixel * sizeof(T) % kAliasingBytes == 0;
+  // What a tile asks for while it computes, of the larger operand, which comes from memory:
+  // `first`, and `step` on with each of its steps.
+  struct Ahead {
+    const T* first;
+    int64_t step;
+  };
+  /// The pixels behind those of a tile.
+  Ahead source_after(const T* pixel, int64_t pixels) const {
+    const int64_t depth = static_cast<int64_t>(taps.size()) * k;
+    if (depth == 0 || source_pixel > k) return {pixel, 0};
+    return {pixel + taps.back() + pixels * source_pixel, pixels * source_pixel * kStep<T> / depth};
   }
-  int64_t copied_row() const { return k + 64 / static_cast<int64_t>(sizeof(T)); }
+  /// The tile's part of the next panel.
+  Ahead packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
+    const int64_t depth = static_cast<int64_t>(taps.size()) * k;
+    const int64_t column = panel.column + panel.width;
+    return {packed + (column + panel.width * tile / tiles) * depth, panel.width * kStep<T> / tiles};
+  }
 
   /// Rows [first, last) of the kernel that reach the source from result rows [top, bottom]; the
   /// others would multiply border zeros only.
@@ -136,8 +144,8 @@ struct Product {
 };
 
 template <class T>
-void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
-                           T* copy) const {
+void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel,
+                           int64_t count) const {
   const T* a[kBlockPixels];
   T* c[kBlockPixels];
   int64_t row_of[kBlockPixels];  // over all images
@@ -147,7 +155,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
     const T* from = source + image * source_image + y * source_row + x * source_pixel;
     T* to = result + image * result_image + y * result_row + x * result_pixel;
     for (; x < columns && p < pixels; ++x, ++p, from += source_pixel, to += result_pixel) {
-      a[p] = copy == nullptr ? from : std::copy_n(from, k, copy + p * copied_row()) - k;
+      a[p] = from;
       c[p] = to;
       row_of[p] = row;
     }
@@ -155,9 +163,10 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
   const int64_t tap_count = static_cast<int64_t>(taps.size());
   const int64_t kernel_height = static_cast<int64_t>(vertical.taps.size());
   const int64_t row_taps = kernel_height == 0 ? 0 : tap_count / kernel_height;
+  const bool source_larger = n * source_image > tap_count * k * filters;
   for (const Panel* last = panel + count; panel < last; ++panel) {
-    const TileShape<T>& shape = isa().gemm<T>().shape(filters - panel->column);
-    Compute<T> bias_row[kMaxTileWidth] = {};
+    const TileShape<T>& shape = isa().gemm<T>().flat_shape(filters - panel->column);
+    Compute<T> bias_row[kMaxFlatWidth] = {};
     Epilogue<T> of_panel = epilogue;
     if (epilogue.bias) {
       std::copy_n(epilogue.bias + panel->column, panel->filled, bias_row);
@@ -173,13 +182,16 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
         for (int64_t r = 0; r < tile_rows; ++r) shifted[r] = target[r] + panel->column;
         target = shifted;
       }
+      const Ahead next =
+          source_larger ? source_after(a[begin], tile_rows) : packed_after(*panel, t, tiles);
       const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
       const bool one_image = top / rows == bottom / rows;
       const auto [from, to] =
           one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
       const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;
       shape.tile[tile_rows]({a + begin, target, taps.data() + from * row_taps,
-                             (to - from) * row_taps, k, b, of_panel, panel->filled});
+                             (to - from) * row_taps, k, b, of_panel, panel->filled, next.first,
+                             next.step});
     }
   }
 }
@@ -193,22 +205,19 @@ void Product<T>::run() const {
   const int64_t block_pixels =
       std::clamp<int64_t>(262144 / pixel_bytes, kMaxTileRows, kBlockPixels);
   const int64_t blocks = ceil_div(pixels, block_pixels);
-  const std::vector<Panel> all = panels<T>(filters);
+  const std::vector<Panel> all = panels<T>(filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t parts = std::min(panel_count, ceil_div(kMinUnits, blocks));
   const int64_t macs = pixels * static_cast<int64_t>(taps.size()) * k * filters;
   const int64_t unit_macs = std::max<int64_t>(1, macs / (blocks * parts));
   // Panel-major: a thread's units share panels, so each weight is read by one thread.
   parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
-    const auto copy =
-        std::make_unique_for_overwrite<T[]>(copies_rows() ? block_pixels * copied_row() : 0);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t block = unit % blocks, part = unit / blocks;
       const int64_t first = split_point(pixels, blocks, block);
       const int64_t panel = split_point(panel_count, parts, part);
       run_block(first, split_point(pixels, blocks, block + 1) - first, &all[panel],
-                split_point(panel_count, parts, part + 1) - panel,
-                copies_rows() ? copy.get() : nullptr);
+                split_point(panel_count, parts, part + 1) - panel);
     }
   });
 }
@@ -229,7 +238,7 @@ template <class T>
 void direct_pack(const Conv2dPackArgs& args) {
   const int64_t pixels = joined_pixels<T>(args.g, args.pass);
   const Pass pass = make_pass(joined(args.g, pixels), args.pass, kStep<T>);
-  const std::vector<Panel> all = panels<T>(pass.filters);
+  const std::vector<Panel> all = panels<T>(pass.filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   T* packed = static_cast<T*>(args.packed);
   for (const Phase& rows : pass.rows) {

@@ -145,11 +145,13 @@ struct Panel {
 };
 /// The panels that cover `columns`, from left to right.
 template <class T>
-std::vector<Panel> panels(int64_t columns) {
+std::vector<Panel> panels(int64_t columns, bool flat = false) {
   std::vector<Panel> result;
   for (int64_t column = 0; column < columns; column += result.back().width) {
-    const int64_t width = isa().gemm<T>().shape(columns - column).width;
-    result.push_back({column, width, std::min(width, columns - column)});
+    const GemmKernels<T>& gemm = isa().gemm<T>();
+    const int64_t left = columns - column;
+    const int64_t width = (flat ? gemm.flat_shape(left) : gemm.shape(left)).width;
+    result.push_back({column, width, std::min(width, left)});
   }
   return result;
 }

@@ -35,7 +35,7 @@ struct BlockLayout {
     v_size = g.points() * plane;
     m_size = g.points() * tiles * kMaxTileWidth;
   }
-  static constexpr int64_t kTiles = 4 * kMaxTileRows;
+  static constexpr int64_t kTiles = 2 * kMaxTileRows;
   size_t bytes() const { return (v_size + m_size) * sizeof(T); }
 };
 
@@ -89,13 +89,19 @@ struct Run {
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t begin = split_point(count, pieces, piece);
           const int64_t rows = split_point(count, pieces, piece + 1) - begin;
-          const T* a[kMaxTileRows];
+          const T* a = v + point * layout.plane + begin * layout.lanes;
           T* c[kMaxTileRows];
-          for (int64_t r = 0; r < rows; ++r) {
-            a[r] = v + point * layout.plane + (begin + r) * layout.lanes;
-            c[r] = m + (point * layout.tiles + begin + r) * width;
-          }
-          shape.tile[rows]({a, c, taps.data(), layout.groups, layout.lanes, u, {}, width});
+          for (int64_t r = 0; r < rows; ++r) c[r] = m + (point * layout.tiles + begin + r) * width;
+          shape.dense_tile[rows]({&a,
+                                  c,
+                                  taps.data(),
+                                  layout.groups,
+                                  layout.lanes,
+                                  u,
+                                  {},
+                                  width,
+                                  u + (g.channels + g.channels * piece / pieces) * width,
+                                  width / pieces});
         }
       }
       for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel);

@@ -38,24 +38,26 @@ struct Vec {
   }
 };
 
-// Register budgets: 32 registers hold 14x2 (AVX-512), 16 hold 6x2 (AVX2, SSE). The narrow shapes
-// serve few channels: on processors that halve 512-bit vectors a 32-byte one costs half.
+// Register budgets: 32 registers hold 14x2 or 6x4 (AVX-512), 16 hold 6x2 (AVX2, SSE), which is flat
+// enough. The narrow shapes serve few channels: on processors that halve 512-bit vectors a 32-byte
+// one costs half.
 namespace baseline {
 template <class T>
 constexpr GemmKernels<T> kKernels{
-    {make_shape<Vec<T, 16>, T, 1, 12>(), make_shape<Vec<T, 16>, T, 2, 6>()}, 2};
+    {make_shape<Vec<T, 16>, T, 1, 12>(), make_shape<Vec<T, 16>, T, 2, 6>()}, 2, 2};
 }
 namespace avx2 {
 template <class T>
 constexpr GemmKernels<T> kKernels{
-    {make_shape<Vec<T, 32>, T, 1, 12>(), make_shape<Vec<T, 32>, T, 2, 6>()}, 2};
+    {make_shape<Vec<T, 32>, T, 1, 12>(), make_shape<Vec<T, 32>, T, 2, 6>()}, 2, 2};
 }
 namespace avx512 {
 template <class T>
 constexpr GemmKernels<T> kKernels{
     {make_shape<Vec<T, 32>, T, 1, 14>(), make_shape<Vec<T, 64>, T, 1, 14>(),
-     make_shape<Vec<T, 64>, T, 2, 14>()},
-    3};
+     make_shape<Vec<T, 64>, T, 2, 14>(), make_shape<Vec<T, 64>, T, 4, 6, true>()},
+    3,
+    4};
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 namespace striate::cpu {
 
 inline constexpr int kMaxTileRows = 14;
-inline constexpr int kMaxTileWidth = 32;
+inline constexpr int kMaxTileWidth = 32;  // but for the flat shape's
+inline constexpr int kMaxFlatWidth = 64;
 
 /// Terms of a sum that are multiplied and added in one step: bfloat16 comes in pairs, into float.
 /// Packed operands keep the terms of a step together, [step][row or column][kStep].
@@ -34,6 +35,8 @@ struct TileArgs {
   const T* b;            // one packed panel, [tap_count][k / kStep][width][kStep]
   Epilogue<T> epilogue;  // its bias [width]
   int64_t n;             // columns to store, at most width
+  const T* ahead;        // ahead + s * ahead_step is asked for at step s: what comes next
+  int64_t ahead_step;
 };
 
 /// c[r][0..n) = or += sum over p < count of a[p * a_step + r] * b[p][offset + 0..n), where p counts
@@ -57,6 +60,8 @@ template <class T>
 struct TileShape {
   int width, rows;
   void (*tile[kMaxTileRows + 1])(const TileArgs<T>&);
+  /// The same for rows that lie a vector of the set apart, the first of them a[0]; not of bfloat16.
+  void (*dense_tile[kMaxTileRows + 1])(const TileArgs<T>&);
   void (*outer[kMaxTileRows + 1])(const OuterTileArgs<T>&);
   /// Copies of what `outer` reads, without the gaps: a[p * a_step + 0..rows) to
   /// [steps][rows][kStep] and b[p][offset + 0..filled) to [steps][width][kStep], for terms p <
@@ -67,15 +72,22 @@ struct TileShape {
 
 template <class T>
 struct GemmKernels {
-  TileShape<T> shapes[3];  // from narrow to wide
-  int count;
+  TileShape<T> shapes[4];  // from narrow to wide; a flat one, which has only `tile`, last
+  int count, flat_count;   // without it and with it
 
   /// The widest shape that `columns` remaining columns fill up to the narrowest width.
-  const TileShape<T>& shape(int64_t columns) const {
+  const TileShape<T>& shape(int64_t columns) const { return widest(columns, count); }
+  /// The same with the flat one: for rows that lie anywhere. Fewer rows need no more pointers than
+  /// there are registers, and where a large power of two separates them, they fit into one set of
+  /// the L1 cache.
+  const TileShape<T>& flat_shape(int64_t columns) const { return widest(columns, flat_count); }
+
+  /// The same among the first `of`.
+  const TileShape<T>& widest(int64_t columns, int of) const {
     const int64_t step = shapes[0].width;
     const int64_t rounded = (columns + step - 1) / step * step;
     int best = 0;
-    while (best + 1 < count && shapes[best + 1].width <= rounded) ++best;
+    while (best + 1 < of && shapes[best + 1].width <= rounded) ++best;
     return shapes[best];
   }
 };

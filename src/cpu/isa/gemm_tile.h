@@ -108,7 +108,8 @@ inline __attribute__((always_inline)) void add_step(typename V::Reg (&acc)[kRows
   }
 }
 
-template <class V, class T, int kVectors, int kRows>
+// Its pointers are a register too few for 14 rows; dense rows need one.
+template <class V, class T, int kVectors, int kRows, bool kDense>
 void tile(const TileArgs<T>& args) {
   if (args.epilogue.residual != 0)
     prefetch_rows<T, kVectors * V::kLanes, kRows>(
@@ -122,12 +123,16 @@ void tile(const TileArgs<T>& args) {
     for (int r = 0; r < kRows; ++r) acc[r][v] = start;
   }
   const T* a[kRows];
-  const T* b = args.b;
+  const T *b = args.b, *ahead = args.ahead;
   for (int64_t t = 0; t < args.tap_count; ++t) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) a[r] = args.a[r] + args.taps[t];
-    for (int64_t i = 0; i < args.k; i += kStep<T>, b += kVectors * V::kLanes * kStep<T>)
-      add_step<V, T>(acc, [&](int r) { return a[r] + i; }, b);
+    for (int r = 0; r < kRows; ++r) a[r] = args.a[kDense ? 0 : r] + args.taps[t];
+    const T* dense = a[0];
+    for (int64_t i = 0; i < args.k; i += kStep<T>, dense += kStep<T>,
+                 b += kVectors * V::kLanes * kStep<T>, ahead += args.ahead_step) {
+      __builtin_prefetch(ahead, 0, 2);  // into the L2 cache: the first is full
+      add_step<V, T>(acc, [&](int r) { return kDense ? dense + r * kLanes<T> : a[r] + i; }, b);
+    }
   }
   const Epilogue<T>& epilogue = args.epilogue;
   finish<V, T>(
@@ -149,20 +154,24 @@ void outer(const OuterTileArgs<T>& args) {
   finish<V, Compute<T>>(acc, row, args.accumulate, 0, false, false, args.n);
 }
 
-template <class V, class T, int kVectors, int kMaxRows, int kRows = 1>
+template <class V, class T, int kVectors, int kMaxRows, bool kFlat, int kRows = 1>
 constexpr void fill_rows(TileShape<T>& shape) {
-  shape.tile[kRows] = tile<V, T, kVectors, kRows>;
-  shape.outer[kRows] = outer<V, T, kVectors, kRows>;
-  shape.pack_a[kRows] = V::template pack_a<kRows>;
-  if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kRows + 1>(shape);
+  shape.tile[kRows] = tile<V, T, kVectors, kRows, false>;
+  if constexpr (!kFlat) {
+    if constexpr (kStep<T> == 1) shape.dense_tile[kRows] = tile<V, T, kVectors, kRows, true>;
+    shape.outer[kRows] = outer<V, T, kVectors, kRows>;
+    shape.pack_a[kRows] = V::template pack_a<kRows>;
+  }
+  if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kFlat, kRows + 1>(shape);
 }
 
-template <class V, class T, int kVectors, int kMaxRows>
+template <class V, class T, int kVectors, int kMaxRows, bool kFlat = false>
 constexpr TileShape<T> make_shape() {
   static_assert(kMaxRows <= kMaxTileRows);
   constexpr int kWidth = kVectors * V::kLanes;
-  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, V::template pack_b<kWidth>};
-  fill_rows<V, T, kVectors, kMaxRows>(shape);
+  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, {}, nullptr};
+  if constexpr (!kFlat) shape.pack_b = V::template pack_b<kWidth>;
+  fill_rows<V, T, kVectors, kMaxRows, kFlat>(shape);
   return shape;
 }
 

@@ -69,7 +69,10 @@ struct Pairs {
 };
 
 constexpr GemmKernels<BFloat16> kKernels{
-    {make_shape<Pairs, BFloat16, 1, 14>(), make_shape<Pairs, BFloat16, 2, 14>()}, 2};
+    {make_shape<Pairs, BFloat16, 1, 14>(), make_shape<Pairs, BFloat16, 2, 14>(),
+     make_shape<Pairs, BFloat16, 4, 6, true>()},
+    2,
+    3};
 
 }  // namespace
 
