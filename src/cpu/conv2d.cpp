@@ -97,7 +97,7 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
     case kDirect:
       return direct(g, pass, x, packed, epilogue, y, workspace);
     case kCol2im:
-      return col2im(g, plan, x, packed, epilogue.bias, y, workspace);
+      return col2im(g, x, packed, epilogue.bias, y);
     case kInPlace:
       return in_place(g, pass, x, packed, epilogue, y, workspace);
     default:
