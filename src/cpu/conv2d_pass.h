@@ -173,17 +173,17 @@ int64_t packed_index(int64_t i, int64_t j, int64_t width) {
 }
 
 /// Packs from[i * stride_i + j * stride_j], along whichever of them is contiguous.
-template <class T>
+template <class T, class To>
 void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count_i, int64_t count_j,
-                T* to, int64_t width) {
+                To* to, int64_t width) {
   if (stride_j == 1) {
     for (int64_t i = 0; i < count_i; ++i)
       for (int64_t j = 0; j < count_j; ++j)
-        to[packed_index<T>(i, j, width)] = from[i * stride_i + j];
+        to[packed_index<To>(i, j, width)] = convert<To>(from[i * stride_i + j]);
   } else {
     for (int64_t j = 0; j < count_j; ++j)
       for (int64_t i = 0; i < count_i; ++i)
-        to[packed_index<T>(i, j, width)] = from[i * stride_i + j * stride_j];
+        to[packed_index<To>(i, j, width)] = convert<To>(from[i * stride_i + j * stride_j]);
   }
 }
 
