@@ -167,8 +167,9 @@ void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
     if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
     winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),
-                         static_cast<const T*>(args.x), static_cast<const T*>(args.grad_y),
-                         static_cast<T*>(args.grad_weight), args.workspace);
+                         args.plan, static_cast<const T*>(args.x),
+                         static_cast<const T*>(args.grad_y), static_cast<T*>(args.grad_weight),
+                         args.workspace);
   });
 }
 
