@@ -100,16 +100,16 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const v
 }  // namespace
 
 Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) {
-  if (pass != ConvPass::kWeightGrad) {
-    if (const int64_t m = winograd_edge<BFloat16>(g, pass)) {
-      Conv2dPlan plan = winograd_plan<BFloat16>(winograd_geometry(g, pass, m));
-      plan.name = m == 2 ? "winograd2" : "winograd4";
-      return plan;
-    }
+  const bool weight_grad = pass == ConvPass::kWeightGrad;
+  if (const int64_t m = winograd_edge<BFloat16>(g, pass)) {
+    const WinogradGeometry geometry = winograd_geometry(g, pass, m);
+    Conv2dPlan plan = weight_grad ? winograd_weight_grad_plan<BFloat16>(geometry)
+                                  : winograd_plan<BFloat16>(geometry);
+    plan.name = m == 2 ? "winograd2" : "winograd4";
+    return plan;
   }
   if (!pairs_apply(g, pass)) return widened_plan(g, pass);
-  Conv2dPlan plan = pass == ConvPass::kWeightGrad ? weight_grad_plan<BFloat16>(g)
-                                                  : direct_plan<BFloat16>(g, pass);
+  Conv2dPlan plan = weight_grad ? weight_grad_plan<BFloat16>(g) : direct_plan<BFloat16>(g, pass);
   plan.algorithm = kPairs;
   plan.name = "pairs";
   return plan;
@@ -163,6 +163,11 @@ void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
 void bfloat16_weight_grad(const Conv2dWeightGradArgs& args) {
   if (args.plan.algorithm == kPairs) return direct_weight_grad<BFloat16>(args);
   const Conv2dGeometry& g = args.g;
+  if (args.plan.algorithm != kWidened)
+    return winograd_weight_grad(winograd_geometry(g, ConvPass::kWeightGrad, args.plan.algorithm),
+                                args.plan, static_cast<const BFloat16*>(args.x),
+                                static_cast<const BFloat16*>(args.grad_y),
+                                static_cast<BFloat16*>(args.grad_weight), args.workspace);
   float* x = static_cast<float*>(args.workspace);
   float* grad_y = x + room(x_size(g));
   float* grad_weight = grad_y + room(y_size(g));

@@ -220,6 +220,16 @@ const T* bordered(const Source& s, const T* x, T* copy) {
   return copy;
 }
 
+/// Sums as results: copied or rounded.
+template <class T>
+void store_sums(int64_t n, const Compute<T>* sums, T* results) {
+  if constexpr (sizeof(T) == sizeof(Compute<T>)) {
+    std::copy_n(sums, n, results);
+  } else {
+    isa().convert.narrow(n, sums, results);
+  }
+}
+
 /// Whether the result of a pass goes past the caches.
 template <class T>
 bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {

@@ -112,8 +112,7 @@ def test_winograd_is_what_runs_on_the_cpu():
     n, c, h, w, o, k, *_ = CONVS["winograd"]
     operands = [st.ones(s).to("bfloat16") for s in ((n, c, h, w), (o, c, k, k))]
     algorithms = conv2d_algorithms(*operands, padding=1)
-    assert algorithms["forward"] == algorithms["input_grad"] == "winograd4"
-    assert "winograd" not in algorithms["weight_grad"]
+    assert set(algorithms.values()) == {"winograd4"}
 
 
 @pytest.mark.parametrize("name", ["winograd", "many pixels", "odd", "stem"])
