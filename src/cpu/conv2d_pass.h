@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/dispatch.h"
@@ -176,15 +178,30 @@ int64_t packed_index(int64_t i, int64_t j, int64_t width) {
 template <class T, class To>
 void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count_i, int64_t count_j,
                 To* to, int64_t width) {
+  const auto copy = [=](int64_t i, int64_t j) {
+    to[packed_index<To>(i, j, width)] = convert<To>(from[i * stride_i + j * stride_j]);
+  };
+  const int64_t whole = count_i / kStep<To> * kStep<To>;  // steps, which loops take at once
   if (stride_j == 1) {
-    for (int64_t i = 0; i < count_i; ++i)
+    for (int64_t i = 0; i < whole; i += kStep<To>) {
+      const T* terms = from + i * stride_i;
+      To* step = to + i * width;
+#pragma GCC ivdep
       for (int64_t j = 0; j < count_j; ++j)
-        to[packed_index<To>(i, j, width)] = convert<To>(from[i * stride_i + j]);
+        for (int64_t term = 0; term < kStep<To>; ++term)
+          step[j * kStep<To> + term] = convert<To>(terms[term * stride_i + j]);
+    }
+  } else if (std::is_same_v<T, To> && stride_i == 1) {
+    for (int64_t j = 0; j < count_j; ++j)
+      for (int64_t i = 0; i < whole; i += kStep<To>)
+        std::memcpy(to + i * width + j * kStep<To>, from + i + j * stride_j,
+                    kStep<To> * sizeof(To));
   } else {
     for (int64_t j = 0; j < count_j; ++j)
-      for (int64_t i = 0; i < count_i; ++i)
-        to[packed_index<To>(i, j, width)] = convert<To>(from[i * stride_i + j * stride_j]);
+      for (int64_t i = 0; i < whole; ++i) copy(i, j);
   }
+  for (int64_t i = whole; i < count_i; ++i)
+    for (int64_t j = 0; j < count_j; ++j) copy(i, j);
 }
 
 /// The source with its border, in `copy` if one is needed; points at the first border pixel.
