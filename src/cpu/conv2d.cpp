@@ -40,17 +40,9 @@ double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
 template <class T>
 Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
   if (pass != ConvPass::kWeightGrad && in_place_pays<T>(g)) return kInPlace;
-  Algorithm best = col2im_pays<T>(g, pass) ? kCol2im : kDirect;
-  if (!winograd_enabled() || !winograd_applies<T>(g)) return best;
-  double least = direct_seconds(winograd_geometry(g, pass, 4), sizeof(T));
-  for (Algorithm winograd : {kWinograd2, kWinograd4}) {
-    const double time = winograd_seconds(winograd_geometry(g, pass, winograd), pass, sizeof(T));
-    if (time < least) {
-      least = time;
-      best = winograd;
-    }
-  }
-  return best;
+  const int64_t m = winograd_edge<T>(g, pass);
+  if (m > 0) return static_cast<Algorithm>(m);
+  return col2im_pays<T>(g, pass) ? kCol2im : kDirect;
 }
 
 const char* algorithm_name(int32_t algorithm) {
@@ -107,6 +99,24 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
 }
 
 }  // namespace
+
+/// Direct convolution takes kStep multiply-adds of T at a time, Winograd's products are of floats.
+template <class T>
+int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
+  if (!winograd_enabled() || !winograd_applies<T>(g)) return 0;
+  constexpr size_t kItem = sizeof(Compute<T>);
+  int64_t best = 0;
+  double least = direct_seconds(winograd_geometry(g, pass, 4), kItem) / kStep<T>;
+  for (int64_t m : {2, 4}) {
+    const double time = winograd_seconds(winograd_geometry(g, pass, m), pass, kItem);
+    if (time < least) {
+      least = time;
+      best = m;
+    }
+  }
+  return best;
+}
+template int64_t winograd_edge<BFloat16>(const Conv2dGeometry&, ConvPass);
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
   if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);

@@ -1,11 +1,12 @@
-// bfloat16 convolution: direct where the processor multiplies pairs of it, else by way of float32,
-// as for groups that pairs do not fit: operands are widened into the workspace, direct convolution
-// runs on them, and its result is narrowed. Winograd's errors would show in the rounding of exact
-// sums, so it is not used.
+// bfloat16 convolution: direct where the processor multiplies pairs of it, by Winograd's transforms
+// into float32 where these save more than that, else by way of float32, as for groups that pairs do
+// not fit: operands are widened into the workspace, direct convolution runs on them, and its result
+// is narrowed.
 #include "cpu/conv2d_bfloat16.h"
 
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
+#include "cpu/winograd.h"
 
 namespace striate::cpu {
 namespace {
@@ -84,38 +85,56 @@ bool pairs_apply(const Conv2dGeometry& g, ConvPass pass) {
   return g.groups == 1 || pass == ConvPass::kWeightGrad || channels % kStep<BFloat16> == 0;
 }
 
-/// Forward, or input gradient with grad_y for x and grad_x for y.
-void run_pairs(const Conv2dGeometry& g, ConvPass pass, const void* x, const void* packed,
-               Epilogue<BFloat16> epilogue, void* result, void* workspace) {
+/// Forward, or input gradient with grad_y for x and grad_x for y; not widened.
+void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const void* x,
+         const void* packed, Epilogue<BFloat16> epilogue, void* result, void* workspace) {
+  const auto* source = static_cast<const BFloat16*>(x);
   auto* y = static_cast<BFloat16*>(result);
   epilogue.stream = streams(g, pass, y);
-  direct(g, pass, static_cast<const BFloat16*>(x), static_cast<const BFloat16*>(packed), epilogue,
-         y, workspace);
+  if (plan.algorithm == kPairs)
+    return direct(g, pass, source, static_cast<const BFloat16*>(packed), epilogue, y, workspace);
+  winograd(winograd_geometry(g, pass, plan.algorithm), plan, source, packed, epilogue, y,
+           workspace);
 }
 
 }  // namespace
 
 Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) {
+  const bool weight_grad = pass == ConvPass::kWeightGrad;
+  if (const int64_t m = winograd_edge<BFloat16>(g, pass)) {
+    const WinogradGeometry geometry = winograd_geometry(g, pass, m);
+    Conv2dPlan plan = weight_grad ? winograd_weight_grad_plan<BFloat16>(geometry)
+                                  : winograd_plan<BFloat16>(geometry);
+    plan.name = m == 2 ? "winograd2" : "winograd4";
+    return plan;
+  }
   if (!pairs_apply(g, pass)) return widened_plan(g, pass);
-  Conv2dPlan plan = pass == ConvPass::kWeightGrad ? weight_grad_plan<BFloat16>(g)
-                                                  : direct_plan<BFloat16>(g, pass);
+  Conv2dPlan plan = weight_grad ? weight_grad_plan<BFloat16>(g) : direct_plan<BFloat16>(g, pass);
   plan.algorithm = kPairs;
   plan.name = "pairs";
   return plan;
 }
 
 void bfloat16_pack(const Conv2dPackArgs& args) {
-  args.plan.algorithm == kPairs ? direct_pack<BFloat16>(args) : widened_pack(args);
+  switch (args.plan.algorithm) {
+    case kWidened:
+      return widened_pack(args);
+    case kPairs:
+      return direct_pack<BFloat16>(args);
+    default:
+      return winograd_pack<BFloat16>(winograd_geometry(args.g, args.pass, args.plan.algorithm),
+                                     args);
+  }
 }
 
 void bfloat16_conv2d(const Conv2dArgs& args) {
   const Conv2dGeometry& g = args.g;
   const auto* bias = static_cast<const float*>(args.bias);
-  if (args.plan.algorithm == kPairs) {
+  if (args.plan.algorithm != kWidened) {
     const auto* residual = static_cast<const BFloat16*>(args.residual);
     const int64_t distance = residual ? residual - static_cast<const BFloat16*>(args.y) : 0;
-    return run_pairs(g, ConvPass::kForward, args.x, args.packed, {bias, distance, args.relu},
-                     args.y, args.workspace);
+    return run(g, ConvPass::kForward, args.plan, args.x, args.packed, {bias, distance, args.relu},
+               args.y, args.workspace);
   }
   float* x = static_cast<float*>(args.workspace);
   float* y = x + room(x_size(g));
@@ -130,9 +149,9 @@ void bfloat16_conv2d(const Conv2dArgs& args) {
 void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
   const Conv2dGeometry& g = args.g;
   const auto* bias = static_cast<const float*>(args.bias);
-  if (args.plan.algorithm == kPairs)
-    return run_pairs(g, ConvPass::kInputGrad, args.grad_y, args.packed, {bias}, args.grad_x,
-                     args.workspace);
+  if (args.plan.algorithm != kWidened)
+    return run(g, ConvPass::kInputGrad, args.plan, args.grad_y, args.packed, {bias}, args.grad_x,
+               args.workspace);
   float* grad_x = static_cast<float*>(args.workspace);
   float* grad_y = grad_x + room(x_size(g));
   widen(y_size(g), args.grad_y, grad_y);
@@ -144,6 +163,11 @@ void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
 void bfloat16_weight_grad(const Conv2dWeightGradArgs& args) {
   if (args.plan.algorithm == kPairs) return direct_weight_grad<BFloat16>(args);
   const Conv2dGeometry& g = args.g;
+  if (args.plan.algorithm != kWidened)
+    return winograd_weight_grad(winograd_geometry(g, ConvPass::kWeightGrad, args.plan.algorithm),
+                                args.plan, static_cast<const BFloat16*>(args.x),
+                                static_cast<const BFloat16*>(args.grad_y),
+                                static_cast<BFloat16*>(args.grad_weight), args.workspace);
   float* x = static_cast<float*>(args.workspace);
   float* grad_y = x + room(x_size(g));
   float* grad_weight = grad_y + room(y_size(g));

@@ -1,12 +1,12 @@
-// Convolution of bfloat16: with the processor's products of pairs where it has them, else by way of
-// float32.
+// Convolution of bfloat16: by Winograd's transforms, with the processor's products of pairs where
+// it has them, or by way of float32.
 #pragma once
 
 #include "cpu/kernels.h"
 
 namespace striate::cpu {
 
-/// What Conv2dPlan::algorithm says for bfloat16.
+/// What Conv2dPlan::algorithm says for bfloat16; Winograd's are the edges of their output tiles.
 enum Bfloat16Algorithm : int32_t { kWidened = 0, kPairs = 1 };
 
 Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass);

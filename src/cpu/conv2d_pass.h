@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -189,18 +191,33 @@ int64_t packed_index(int64_t i, int64_t j, int64_t width) {
 }
 
 /// Packs from[i * stride_i + j * stride_j], along whichever of them is contiguous.
-template <class T>
+template <class T, class To>
 void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count_i, int64_t count_j,
-                T* to, int64_t width) {
+                To* to, int64_t width) {
+  const auto copy = [=](int64_t i, int64_t j) {
+    to[packed_index<To>(i, j, width)] = convert<To>(from[i * stride_i + j * stride_j]);
+  };
+  const int64_t whole = count_i / kStep<To> * kStep<To>;  // steps, which loops take at once
   if (stride_j == 1) {
-    for (int64_t i = 0; i < count_i; ++i)
+    for (int64_t i = 0; i < whole; i += kStep<To>) {
+      const T* terms = from + i * stride_i;
+      To* step = to + i * width;
+#pragma GCC ivdep
       for (int64_t j = 0; j < count_j; ++j)
-        to[packed_index<T>(i, j, width)] = from[i * stride_i + j];
+        for (int64_t term = 0; term < kStep<To>; ++term)
+          step[j * kStep<To> + term] = convert<To>(terms[term * stride_i + j]);
+    }
+  } else if (std::is_same_v<T, To> && stride_i == 1) {
+    for (int64_t j = 0; j < count_j; ++j)
+      for (int64_t i = 0; i < whole; i += kStep<To>)
+        std::memcpy(to + i * width + j * kStep<To>, from + i + j * stride_j,
+                    kStep<To> * sizeof(To));
   } else {
     for (int64_t j = 0; j < count_j; ++j)
-      for (int64_t i = 0; i < count_i; ++i)
-        to[packed_index<T>(i, j, width)] = from[i * stride_i + j * stride_j];
+      for (int64_t i = 0; i < whole; ++i) copy(i, j);
   }
+  for (int64_t i = whole; i < count_i; ++i)
+    for (int64_t j = 0; j < count_j; ++j) copy(i, j);
 }
 
 /// The source with its border, in `copy` if one is needed; points at the first border pixel.
@@ -234,6 +251,16 @@ const T* bordered(const Source& s, const T* x, T* copy) {
                });
   std::fill_n(copy + s.n * s.image(), kMaxTileWidth, T{});
   return copy;
+}
+
+/// Sums as results: copied or rounded.
+template <class T>
+void store_sums(int64_t n, const Compute<T>* sums, T* results) {
+  if constexpr (sizeof(T) == sizeof(Compute<T>)) {
+    std::copy_n(sums, n, results);
+  } else {
+    isa().convert.narrow(n, sums, results);
+  }
 }
 
 /// Whether the result of a pass goes past the caches.

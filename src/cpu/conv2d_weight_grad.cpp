@@ -122,11 +122,7 @@ void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, Compute<T>* 
       for (int64_t term = 1; term < plan.terms(); ++term)
         accumulate(length, sum + term / plan.pixels * split_step + term % plan.pixels * pixel_step,
                    sum);
-      if constexpr (sizeof(T) == sizeof(Compute<T>)) {
-        std::copy_n(sum, length, grad_weight + row * length);
-      } else {
-        isa().convert.narrow(length, sum, grad_weight + row * length);
-      }
+      store_sums(length, sum, grad_weight + row * length);
     }
   });
 }

@@ -27,23 +27,24 @@ using Element_bfloat16 = BFloat16;
 #define STRIATE_ROWS(set, type)                                                              \
   constexpr RowKernels<Element_##type> set##_##type{set::element_##type, set::column_##type, \
                                                     set::pool_##type};
-#define STRIATE_ISA_TABLE(set)                 \
-  STRIATE_ROWS(set, float)                     \
-  STRIATE_ROWS(set, double)                    \
-  STRIATE_ROWS(set, bfloat16)                  \
-  Isa set##_isa() {                            \
-    return {#set,                              \
-            peak_kernels_##set(),              \
-            set::random,                       \
-            gemm_kernels_##set##_float(),      \
-            gemm_kernels_##set##_double(),     \
-            winograd_kernels_##set##_float(),  \
-            winograd_kernels_##set##_double(), \
-            set##_float,                       \
-            set##_double,                      \
-            set##_bfloat16,                    \
-            set::convert,                      \
-            nullptr};                          \
+#define STRIATE_ISA_TABLE(set)                   \
+  STRIATE_ROWS(set, float)                       \
+  STRIATE_ROWS(set, double)                      \
+  STRIATE_ROWS(set, bfloat16)                    \
+  Isa set##_isa() {                              \
+    return {#set,                                \
+            peak_kernels_##set(),                \
+            set::random,                         \
+            gemm_kernels_##set##_float(),        \
+            gemm_kernels_##set##_double(),       \
+            winograd_kernels_##set##_float(),    \
+            winograd_kernels_##set##_double(),   \
+            winograd_kernels_##set##_bfloat16(), \
+            set##_float,                         \
+            set##_double,                        \
+            set##_bfloat16,                      \
+            set::convert,                        \
+            nullptr};                            \
   }
 STRIATE_ISA_TABLE(baseline)
 STRIATE_ISA_TABLE(avx2)

@@ -21,6 +21,7 @@ struct Isa {
   const GemmKernels<double>& gemm_double;
   const WinogradKernels<float>& winograd_float;
   const WinogradKernels<double>& winograd_double;
+  const WinogradKernels<BFloat16>& winograd_bfloat16;
   const RowKernels<float>& rows_float;
   const RowKernels<double>& rows_double;
   const RowKernels<BFloat16>& rows_bfloat16;
@@ -41,8 +42,10 @@ struct Isa {
   const WinogradKernels<T>& winograd() const {
     if constexpr (sizeof(T) == sizeof(float)) {
       return winograd_float;
-    } else {
+    } else if constexpr (sizeof(T) == sizeof(double)) {
       return winograd_double;
+    } else {
+      return winograd_bfloat16;
     }
   }
   template <class T>

@@ -36,20 +36,20 @@ struct BlockLayout {
     m_size = g.points() * tiles * kMaxTileWidth;
   }
   static constexpr int64_t kTiles = 2 * kMaxTileRows;
-  size_t bytes() const { return (v_size + m_size) * sizeof(T); }
+  size_t bytes() const { return (v_size + m_size) * sizeof(Compute<T>); }
 };
 
 template <class T>
 struct Run {
   const WinogradGeometry& g;
   const T* x;
-  const T* packed;
+  const Compute<T>* packed;
   Epilogue<T> epilogue;
   T* y;
   const T* zeros;  // [channels]
   BlockLayout<T> layout;
 
-  void load_tile(int64_t tile, T* v) const {
+  void load_tile(int64_t tile, Compute<T>* v) const {
     const WinogradGeometry::Corner c = g.corner(tile);
     const T* pixels[kMaxPixels];
     tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
@@ -58,7 +58,7 @@ struct Run {
         {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
-  void store_tile(int64_t tile, const T* m, const Panel& panel) const {
+  void store_tile(int64_t tile, const Compute<T>* m, const Panel& panel) const {
     const WinogradGeometry::Corner c = g.corner(tile);
     T* pixels[kMaxPixels];
     for (int64_t i = 0; i < g.m; ++i) {
@@ -75,22 +75,24 @@ struct Run {
     transforms<T>(g.m).output({m, layout.tiles * panel.width, panel.width, of_panel, pixels});
   }
 
-  void block(int64_t first, int64_t count, const Panel* panel, int64_t panels, T* scratch) const {
-    T* v = scratch;
-    T* m = scratch + layout.v_size;
+  void block(int64_t first, int64_t count, const Panel* panel, int64_t panels,
+             Compute<T>* scratch) const {
+    using C = Compute<T>;
+    C* v = scratch;
+    C* m = scratch + layout.v_size;
     for (int64_t t = 0; t < count; ++t) load_tile(first + t, v + t * layout.lanes);
     std::vector<int64_t> taps(layout.groups);
     for (int64_t i = 0; i < layout.groups; ++i) taps[i] = i * layout.tiles * layout.lanes;
     for (const Panel* last = panel + panels; panel < last; ++panel) {
-      const TileShape<T>& shape = isa().gemm<T>().shape(g.filters - panel->column);
+      const TileShape<C>& shape = isa().gemm<C>().shape(g.filters - panel->column);
       const int64_t width = panel->width, pieces = ceil_div(count, shape.rows);
-      const T* u = packed + panel->column * g.points() * g.channels;
+      const C* u = packed + panel->column * g.points() * g.channels;
       for (int64_t point = 0; point < g.points(); ++point, u += g.channels * width) {
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t begin = split_point(count, pieces, piece);
           const int64_t rows = split_point(count, pieces, piece + 1) - begin;
-          const T* a = v + point * layout.plane + begin * layout.lanes;
-          T* c[kMaxTileRows];
+          const C* a = v + point * layout.plane + begin * layout.lanes;
+          C* c[kMaxTileRows];
           for (int64_t r = 0; r < rows; ++r) c[r] = m + (point * layout.tiles + begin + r) * width;
           shape.dense_tile[rows]({&a,
                                   c,
@@ -131,7 +133,7 @@ void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args) {
   const int64_t* strides = args.weight_strides;
   const int64_t channel_stride = backward ? strides[0] : strides[1];
   const int64_t filter_stride = backward ? strides[1] : strides[0];
-  const std::vector<Panel> all = panels<T>(g.filters);
+  const std::vector<Panel> all = panels<Compute<T>>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   // Units of one panel and a run of channels.
   const int64_t runs = ceil_div(g.channels, kPackedChannels);
@@ -140,8 +142,8 @@ void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args) {
       const Panel& panel = all[unit / runs];
       const int64_t first = unit % runs * kPackedChannels;
       const int64_t last = std::min(first + kPackedChannels, g.channels);
-      T* u = static_cast<T*>(args.packed) + panel.column * g.points() * g.channels;
-      T taps[kPackedChannels][9 * kMaxTileWidth];
+      auto* u = static_cast<Compute<T>*>(args.packed) + panel.column * g.points() * g.channels;
+      Compute<T> taps[kPackedChannels][9 * kMaxTileWidth];
       for (int64_t tap = 0; tap < 9; ++tap) {
         const int64_t kernel = backward ? 8 - tap : tap;  // rotated by 180 degrees
         const T* weight = static_cast<const T*>(args.weight) + kernel / 3 * strides[2] +
@@ -159,21 +161,21 @@ void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args) {
 
 template <class T>
 Conv2dPlan winograd_plan(const WinogradGeometry& g) {
-  return {static_cast<int32_t>(g.m), g.points() * g.channels * g.filters * sizeof(T),
-          g.channels * sizeof(T) + num_threads() * BlockLayout<T>(g).bytes()};
+  return {static_cast<int32_t>(g.m), g.points() * g.channels * g.filters * sizeof(Compute<T>),
+          g.channels * sizeof(Compute<T>) + num_threads() * BlockLayout<T>(g).bytes()};
 }
 
 template <class T>
-void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
+void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const void* packed,
               const Epilogue<T>& epilogue, T* y, void* workspace) {
   const BlockLayout<T> layout(g);
   T* zeros = static_cast<T*>(workspace);
-  std::fill_n(zeros, g.channels, T(0));
-  T* scratch = zeros + g.channels;
-  int64_t slots = (plan.workspace - g.channels * sizeof(T)) / layout.bytes();
-  Run<T> run{g, x, packed, epilogue, y, zeros, layout};
+  std::fill_n(zeros, g.channels, T{});
+  auto* scratch = static_cast<Compute<T>*>(workspace) + g.channels;
+  int64_t slots = (plan.workspace - g.channels * sizeof(Compute<T>)) / layout.bytes();
+  Run<T> run{g, x, static_cast<const Compute<T>*>(packed), epilogue, y, zeros, layout};
   run.epilogue.stream &= layout.lanes * sizeof(T) == 64;  // a line at a time
-  const std::vector<Panel> all = panels<T>(g.filters);
+  const std::vector<Panel> all = panels<Compute<T>>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t blocks = ceil_div(g.tiles(), layout.tiles);
   // Units of a block and a panel, so that few blocks are shared out evenly too; a block whose
@@ -195,14 +197,15 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   });
 }
 
-#define STRIATE_INSTANTIATE(T)                                                              \
-  template bool winograd_applies<T>(const Conv2dGeometry&);                                 \
-  template Conv2dPlan winograd_plan<T>(const WinogradGeometry&);                            \
-  template void winograd_pack<T>(const WinogradGeometry&, const Conv2dPackArgs&);           \
-  template void winograd<T>(const WinogradGeometry&, const Conv2dPlan&, const T*, const T*, \
+#define STRIATE_INSTANTIATE(T)                                                                 \
+  template bool winograd_applies<T>(const Conv2dGeometry&);                                    \
+  template Conv2dPlan winograd_plan<T>(const WinogradGeometry&);                               \
+  template void winograd_pack<T>(const WinogradGeometry&, const Conv2dPackArgs&);              \
+  template void winograd<T>(const WinogradGeometry&, const Conv2dPlan&, const T*, const void*, \
                             const Epilogue<T>&, T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(BFloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

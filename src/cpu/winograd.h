@@ -51,14 +51,18 @@ WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64
 /// Whether the transforms take this convolution: 3 x 3, stride 1, and whole vectors of channels.
 template <class T>
 bool winograd_applies(const Conv2dGeometry& g);
+/// The edge of the output tiles that beat direct convolution by a model of their costs; 0: none do.
+/// A function of the shape and the instruction set alone. (conv2d.cpp)
+template <class T>
+int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass);
 /// The workspace is enough for the threads there are now.
 template <class T>
 Conv2dPlan winograd_plan(const WinogradGeometry& g);
-/// Transforms the weight to [panel][point][channel][width].
+/// Transforms the weight to [panel][point][channel][width], in float for bfloat16.
 template <class T>
 void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args);
 template <class T>
-void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
+void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const void* packed,
               const Epilogue<T>& epilogue, T* y, void* workspace);
 
 /// The workspace is enough for the threads there are now.

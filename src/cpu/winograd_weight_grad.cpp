@@ -28,8 +28,8 @@ struct Layout {
   int64_t sum_plane, panel_sums;    // between points, between panels
 
   Layout(const WinogradGeometry& g, int64_t threads)
-      : lanes(isa().winograd<T>().lanes), panels(cpu::panels<T>(g.channels)) {
-    const int64_t weight_bytes = 9 * g.channels * g.filters * int64_t{sizeof(T)};
+      : lanes(isa().winograd<T>().lanes), panels(cpu::panels<Compute<T>>(g.channels)) {
+    const int64_t weight_bytes = 9 * g.channels * g.filters * int64_t{sizeof(Compute<T>)};
     const int64_t most = std::min(g.tiles() / kSplitTiles, kPartialBytes / weight_bytes);
     for (splits = 1; splits < kMinUnits && 2 * splits <= most;) splits *= 2;
     const int64_t most_parts = std::max<int64_t>(1, g.filters / kMaxTileWidth);
@@ -46,9 +46,11 @@ struct Layout {
   }
   int64_t units() const { return splits * parts; }
   int64_t sums() const { return (blocks > 1 ? std::ssize(panels) : 1) * panel_sums; }
-  /// Elements of the zeros and of the splits' gradients, which are added up in the end.
+  /// Whether the splits' gradients are added up, or rounded, in the end.
+  bool finishes() const { return splits > 1 || sizeof(T) != sizeof(Compute<T>); }
+  /// Elements of the zeros and of the splits' gradients.
   int64_t shared(const WinogradGeometry& g) const {
-    return std::max(g.channels, g.filters) + (splits > 1 ? splits * 9 * g.channels * g.filters : 0);
+    return std::max(g.channels, g.filters) + (finishes() ? splits * 9 * g.channels * g.filters : 0);
   }
   /// Elements of one unit's scratch.
   int64_t scratch(const WinogradGeometry& g) const {
@@ -63,27 +65,33 @@ struct Layout {
 /// The images under tiles that are transformed next.
 template <class T>
 struct NextTiles {
-  ReadAhead<T> input, grad;
+  using C = Compute<T>;  // the products'
+
+  ReadAhead<C> input, grad;
 
   NextTiles(const WinogradGeometry& g, int64_t first, int64_t count, const T* x, const T* grad_y) {
     const auto from = g.corner(std::min(first, g.tiles() - 1));
     const auto to = g.corner(std::min(first + count, g.tiles() - 1));
     const auto rows = [&](const T* image, int64_t h, int64_t row) {
-      return ReadAhead<T>{image + (from.image * h + from.row) * row,
-                          image + (to.image * h + to.row) * row};
+      return ReadAhead<C>{reinterpret_cast<const C*>(image + (from.image * h + from.row) * row),
+                          reinterpret_cast<const C*>(image + (to.image * h + to.row) * row)};
     };
     input = rows(x, g.h, g.w * g.channels);
     grad = rows(grad_y, g.oh, g.ow * g.filters);
   }
-  std::pair<const T*, int64_t> lines(int64_t count) {
+  std::pair<const C*, int64_t> lines(int64_t count) {
     return (input.done() ? grad : input).lines(count);
   }
 };
 
+/// T is what images hold; what lies between the transforms, and the gradient, is of type C.
 template <class T>
 struct Run {
+  using C = Compute<T>;
+
   const WinogradGeometry& g;
   const WinogradTransforms<T>& transforms;
+  const WinogradTransforms<C>& back;
   const Layout<T>& layout;
   const T* x;
   const T* grad_y;
@@ -94,7 +102,7 @@ struct Run {
     std::vector<Panel> panels;
   };
   struct Scratch {
-    T *input, *grad, *sums;
+    C *input, *grad, *sums;
   };
 
   /// Filters of a part: whole vectors.
@@ -102,7 +110,7 @@ struct Run {
     const int64_t lanes = layout.lanes, vectors = g.filters / lanes;
     const int64_t first = split_point(vectors, layout.parts, index) * lanes;
     const int64_t count = split_point(vectors, layout.parts, index + 1) * lanes - first;
-    return {first, count, panels<T>(count)};
+    return {first, count, panels<C>(count)};
   }
 
   void transform(int64_t first, int64_t count, const Filters& filters, const Scratch& to) const {
@@ -127,15 +135,15 @@ struct Run {
 
   /// Adds the products of a block's tiles to the sums of one panel, or begins them.
   void multiply(const Panel& panel, int64_t count, const Filters& filters, const Scratch& from,
-                T* sums, bool accumulate, NextTiles<T>& next_tiles) const {
-    const TileShape<T>& shape = isa().gemm<T>().shape(g.channels - panel.column);
-    const T* input = from.input + panel.column * layout.tiles;
-    std::vector<const T*> b(count);
+                C* sums, bool accumulate, NextTiles<T>& next_tiles) const {
+    const TileShape<C>& shape = isa().gemm<C>().shape(g.channels - panel.column);
+    const C* input = from.input + panel.column * layout.tiles;
+    std::vector<const C*> b(count);
     for (int64_t t = 0; t < count; ++t) b[t] = input + t * panel.width;
     for (int64_t point = 0; point < g.points(); ++point) {
       for (const Panel& rows : filters.panels) {
-        const T* grad = from.grad + point * layout.grad_plane + rows.column * layout.tiles;
-        T* c = sums + point * layout.sum_plane + rows.column * panel.width;
+        const C* grad = from.grad + point * layout.grad_plane + rows.column * layout.tiles;
+        C* c = sums + point * layout.sum_plane + rows.column * panel.width;
         const int64_t pieces = ceil_div(rows.width, int64_t{shape.rows});
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t first = split_point(rows.width, pieces, piece);
@@ -150,22 +158,22 @@ struct Run {
   }
 
   /// The gradient of a part's filters from the tiles of one split.
-  void unit(int64_t split, const Filters& filters, const Scratch& scratch, T* grad_weight) const {
+  void unit(int64_t split, const Filters& filters, const Scratch& scratch, C* grad_weight) const {
     const int64_t begin = split_point(g.tiles(), layout.splits, split);
     const int64_t tiles = split_point(g.tiles(), layout.splits, split + 1) - begin;
-    T* result = grad_weight + filters.first * 9 * g.channels;
+    C* result = grad_weight + filters.first * 9 * g.channels;
     for (int64_t block = 0; block < layout.blocks; ++block) {
       const int64_t first = split_point(tiles, layout.blocks, block);
       const int64_t count = split_point(tiles, layout.blocks, block + 1) - first;
       transform(begin + first, count, filters, scratch);
-      T* sums = scratch.sums;
+      C* sums = scratch.sums;
       NextTiles<T> next_tiles(g, begin + first + count, count, x, grad_y);
       for (const Panel& panel : layout.panels) {
         multiply(panel, count, filters, scratch, sums, block > 0, next_tiles);
         if (block + 1 == layout.blocks) {
           for (int64_t f = 0; f < filters.count; ++f)
-            transforms.grad_filter(sums + f * panel.width, panel.width, layout.sum_plane,
-                                   result + f * 9 * g.channels + panel.column, g.channels);
+            back.grad_filter(sums + f * panel.width, panel.width, layout.sum_plane,
+                             result + f * 9 * g.channels + panel.column, g.channels);
         }
         if (layout.blocks > 1) sums += layout.panel_sums;
       }
@@ -181,7 +189,7 @@ Conv2dPlan winograd_weight_grad_plan(const WinogradGeometry& g) {
   const int64_t slots = std::min<int64_t>(num_threads(), layout.units());
   return {.algorithm = static_cast<int32_t>(g.m),
           .packed = 0,
-          .workspace = (layout.shared(g) + slots * layout.scratch(g)) * sizeof(T),
+          .workspace = (layout.shared(g) + slots * layout.scratch(g)) * sizeof(Compute<T>),
           .threads = num_threads()};
 }
 
@@ -189,19 +197,27 @@ template <class T>
 void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x,
                           const T* grad_y, T* grad_weight, void* workspace) {
   const WinogradKernels<T>& kernels = isa().winograd<T>();
+  const WinogradKernels<Compute<T>>& sum_kernels = isa().winograd<Compute<T>>();
   const Layout<T> layout(g, plan.threads);
   T* zeros = static_cast<T*>(workspace);
-  T* scratch = zeros + layout.shared(g);
+  auto* scratch = static_cast<Compute<T>*>(workspace) + layout.shared(g);
   const int64_t size = 9 * g.channels * g.filters;
-  T* partial = layout.splits > 1 ? scratch - layout.splits * size : grad_weight;
-  std::fill_n(zeros, std::max(g.channels, g.filters), T(0));
+  auto* partial = static_cast<Compute<T>*>(layout.finishes() ? scratch - layout.splits * size
+                                                             : static_cast<void*>(grad_weight));
+  std::fill_n(zeros, std::max(g.channels, g.filters), T{});
   const int64_t units = layout.units(), slots = std::min<int64_t>(plan.threads, units);
-  const Run<T> run{g, g.m == 2 ? kernels.f2 : kernels.f4, layout, x, grad_y, zeros};
+  const Run<T> run{g,
+                   g.m == 2 ? kernels.f2 : kernels.f4,
+                   g.m == 2 ? sum_kernels.f2 : sum_kernels.f4,
+                   layout,
+                   x,
+                   grad_y,
+                   zeros};
   const int64_t macs = g.points() * g.tiles() * g.channels * g.filters;
   parallel_for(slots, ceil_div(kGrainMacs, macs / slots), [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) {
-      T* input = scratch + slot * layout.scratch(g);
-      T* grad = input + g.points() * layout.input_plane;
+      auto* input = scratch + slot * layout.scratch(g);
+      auto* grad = input + g.points() * layout.input_plane;
       for (int64_t unit = split_point(units, slots, slot);
            unit < split_point(units, slots, slot + 1); ++unit) {
         const int64_t split = unit / layout.parts;
@@ -210,15 +226,15 @@ void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, con
       }
     }
   });
-  if (layout.splits == 1) return;
-  const auto accumulate = isa().rows<T>().element.accumulate;
+  if (!layout.finishes()) return;
+  const auto accumulate = isa().rows<Compute<T>>().element.accumulate;
   parallel_for(g.filters, grain_for(9 * g.channels * layout.splits),
                [&](int64_t begin, int64_t end) {
                  const int64_t first = begin * 9 * g.channels;
                  const int64_t count = (end - begin) * 9 * g.channels;
-                 std::copy_n(partial + first, count, grad_weight + first);
                  for (int64_t split = 1; split < layout.splits; ++split)
-                   accumulate(count, partial + split * size + first, grad_weight + first);
+                   accumulate(count, partial + split * size + first, partial + first);
+                 store_sums(count, partial + first, grad_weight + first);
                });
 }
 
@@ -228,6 +244,7 @@ void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, con
                                         const T*, T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(BFloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

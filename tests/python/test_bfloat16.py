@@ -11,10 +11,12 @@ import striate as st
 import striate.nn.functional as F
 from devices import host
 from striate import nn
+from striate._core import conv2d_algorithms
 
 U_IN = 2.0**-7
 # Of DESIGN: |y - y64| <= (K u + u_in) S, where S is the sum of |x||w|.
 GATE = 8e-3
+THREADS = st.get_num_threads()
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -64,6 +66,8 @@ CONVS = {
     "stride over kernel": (1, 4, 11, 11, 6, 2, 3, 0, 1, 1),
     "one channel": (2, 1, 12, 12, 6, 5, 1, 2, 1, 1),
     "wide": (1, 130, 5, 5, 65, 3, 1, 1, 1, 1),
+    "winograd": (2, 64, 12, 15, 64, 3, 1, 1, 1, 1),
+    "many pixels": (3, 40, 23, 21, 70, 1, 1, 0, 1, 1),
 }
 
 
@@ -102,6 +106,29 @@ def test_conv_passes_within_the_bound(name, bf16):
         assert (np.abs(value - wanted) <= (terms * 2.0**-24 + U_IN) * size + 1e-30).all()
         assert np.linalg.norm(value - wanted) <= GATE * np.linalg.norm(wanted)
         one_rounding(got, wanted, terms * 2.0**-23 * size)
+
+
+def test_winograd_is_what_runs_on_the_cpu():
+    n, c, h, w, o, k, *_ = CONVS["winograd"]
+    operands = [st.ones(s).to("bfloat16") for s in ((n, c, h, w), (o, c, k, k))]
+    algorithms = conv2d_algorithms(*operands, padding=1)
+    assert set(algorithms.values()) == {"winograd4"}
+
+
+@pytest.mark.parametrize("name", ["winograd", "many pixels", "odd", "stem"])
+def test_the_same_bits_for_any_number_of_threads(name, bf16):
+    x, weight, bias, options = conv_operands(CONVS[name], np.random.default_rng(5).standard_normal)
+    results = []
+    for threads in (1, 2, 3, 7):
+        st.set_num_threads(threads)
+        tensors = [bf16(t, True) for t in (x, weight, bias)]
+        y = F.conv2d(*tensors, **options)
+        y.backward(y.detach())
+        results.append([array(t) for t in (y, *(t.grad for t in tensors))])
+    st.set_num_threads(THREADS)
+    for other in results[1:]:
+        for one, first in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(one, first)
 
 
 @pytest.mark.parametrize("name", CONVS)
@@ -143,14 +170,22 @@ def test_conv_transpose_linear_and_matmul(bf16):
         one_rounding(right.grad, a.T @ np.ones(y.shape), 1e-4)
 
 
-def test_fused_convolution_adds_the_residual_before_it_rounds(bf16, on):
+@pytest.mark.parametrize(
+    ("channels", "filters", "edge", "slack"), [(8, 40, 6, 1e-5), (64, 64, 14, 1e-3)]
+)
+def test_fused_convolution_adds_the_residual_before_it_rounds(
+    channels, filters, edge, slack, bf16, on
+):
+    """The second by Winograd's transforms, whose error is some 1e-5 of results around 30."""
     rng = np.random.default_rng(4)
-    x, w = rounded(rng.standard_normal((2, 8, 6, 6))), rounded(rng.standard_normal((40, 8, 3, 3)))
-    r, b = rounded(rng.standard_normal((2, 40, 6, 6))), rng.standard_normal(40).astype(np.float32)
+    x = rounded(rng.standard_normal((2, channels, edge, edge)))
+    w = rounded(rng.standard_normal((filters, channels, 3, 3)))
+    r = rounded(rng.standard_normal((2, filters, edge, edge)))
+    b = rng.standard_normal(filters).astype(np.float32)
     wide = F.conv2d(*(st.tensor(t, dtype="float64") for t in (x, w, b)), padding=1)
     exact = np.maximum(host(wide) + r, 0)
     got = F.conv2d_fused(bf16(x), bf16(w), on.tensor(b), padding=1, residual=bf16(r), relu=True)
-    one_rounding(got, exact, 1e-5)
+    one_rounding(got, exact, slack)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])

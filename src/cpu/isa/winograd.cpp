@@ -134,15 +134,19 @@ void transform_2d(const V (&in)[kIn][kIn], V (&out)[kOut][kOut], Transform trans
 template <class T, class F>
 struct Transforms {
   static constexpr int L = kLanes<T>, kEdge = F::kPoints, kOut = F::kOutputs;
-  typedef T V __attribute__((vector_size(sizeof(T) * L)));
+  typedef Compute<T> C;
+  typedef C V __attribute__((vector_size(sizeof(C) * L)));
 
-  static V get(const T* p) { return load<L>(p); }
+  template <class U>
+  static V get(const U* p) {
+    return load<L>(p);
+  }
 
   /// For each vector of channels: loads a square, asks for the columns of the next one that this
   /// one does not have, and stores its points.
   template <int kSide, class Transform>
   static void transform_square(const WinogradSquare<T>& args, Transform transform) {
-    T* v = args.v;
+    C* v = args.v;
     for (int64_t g = 0; g < args.groups; ++g, v += args.group_step) {
       V d[kSide][kSide], points[kEdge][kEdge];
 #pragma GCC unroll 8
@@ -183,7 +187,7 @@ struct Transforms {
         V value = y[i / kOut][i % kOut] + bias;
         if (epilogue.residual != 0) value += get(pixel + epilogue.residual);
         if (epilogue.relu) value = value <= 0 ? V{} : value;
-        if (epilogue.stream) {
+        if (sizeof(T) == sizeof(C) && epilogue.stream) {
           store_past_caches(reinterpret_cast<V*>(pixel), value);
         } else {
           store<L>(pixel, value);
@@ -192,7 +196,7 @@ struct Transforms {
     }
   }
 
-  static void filter(const T* g, int64_t n, T* u, int64_t plane) {
+  static void filter(const C* g, int64_t n, C* u, int64_t plane) {
     for (int64_t first = 0; first < n; first += L) {
       V taps[3][3], points[kEdge][kEdge];
       for (int i = 0; i < 3; ++i)
@@ -207,7 +211,7 @@ struct Transforms {
     transform_square<kOut>(args, [](const V* in, V* out) { F::grad_output(in, out); });
   }
 
-  static void grad_filter(const T* z, int64_t n, int64_t plane, T* g, int64_t step) {
+  static void grad_filter(const C* z, int64_t n, int64_t plane, T* g, int64_t step) {
     for (int64_t first = 0; first < n; first += L) {
       V points[kEdge][kEdge], taps[3][3];
       for (int i = 0; i < kEdge * kEdge; ++i)
@@ -221,15 +225,16 @@ struct Transforms {
 };
 
 template <class T>
-constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, F2<T>>::kTable,
-                                      Transforms<T, F4<T>>::kTable};
+constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, F2<Compute<T>>>::kTable,
+                                      Transforms<T, F4<Compute<T>>>::kTable};
 
 }  // namespace
 
-#define STRIATE_WINOGRAD_GETTER(isa, type) STRIATE_WINOGRAD_GETTER_(isa, type)
-#define STRIATE_WINOGRAD_GETTER_(isa, type) \
-  const WinogradKernels<type>& winograd_kernels_##isa##_##type() { return kKernels<type>; }
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, float)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, double)
+#define STRIATE_WINOGRAD_GETTER(isa, name, type) STRIATE_WINOGRAD_GETTER_(isa, name, type)
+#define STRIATE_WINOGRAD_GETTER_(isa, name, type) \
+  const WinogradKernels<type>& winograd_kernels_##isa##_##name() { return kKernels<type>; }
+STRIATE_WINOGRAD_GETTER(STRIATE_ISA, float, float)
+STRIATE_WINOGRAD_GETTER(STRIATE_ISA, double, double)
+STRIATE_WINOGRAD_GETTER(STRIATE_ISA, bfloat16, BFloat16)
 
 }  // namespace striate::cpu

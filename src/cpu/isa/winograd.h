@@ -14,7 +14,7 @@ inline constexpr int kMaxWinogradEdge = 6;
 /// outside the image.
 template <class T>
 struct WinogradOutput {
-  const T* m;
+  const Compute<T>* m;
   int64_t plane, n;
   Epilogue<T> epilogue;
   T* const* pixels;
@@ -27,12 +27,13 @@ template <class T>
 struct WinogradSquare {
   const T* const* pixels;
   int64_t first, ahead, groups;
-  T* v;
+  Compute<T>* v;
   int64_t group_step, plane;
 };
 
 /// Transforms of F(m x m, 3 x 3) on vectors of channels: a tile has (m + 2)^2 input pixels and as
-/// many points. Points lie `plane` elements apart; n is a multiple of the lanes.
+/// many points. Points lie `plane` elements apart; n is a multiple of the lanes. What lies between
+/// the transforms is float if T is bfloat16.
 template <class T>
 struct WinogradTransforms {
   /// B' d B of (m + 2)^2 pixels.
@@ -40,11 +41,11 @@ struct WinogradTransforms {
   /// pixels[i][0..n) = epilogue of A' m A.
   void (*output)(const WinogradOutput<T>& args);
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
-  void (*filter)(const T* g, int64_t n, T* u, int64_t plane);
+  void (*filter)(const Compute<T>* g, int64_t n, Compute<T>* u, int64_t plane);
   /// A d A' of m^2 gradient pixels.
   void (*grad_output)(const WinogradSquare<T>& args);
   /// g[tap * step + i] = G' u G, for i < n.
-  void (*grad_filter)(const T* u, int64_t n, int64_t plane, T* g, int64_t step);
+  void (*grad_filter)(const Compute<T>* u, int64_t n, int64_t plane, T* g, int64_t step);
 };
 
 template <class T>
@@ -53,9 +54,10 @@ struct WinogradKernels {
   WinogradTransforms<T> f2, f4;
 };
 
-#define STRIATE_DECLARE_WINOGRAD(isa)                             \
-  const WinogradKernels<float>& winograd_kernels_##isa##_float(); \
-  const WinogradKernels<double>& winograd_kernels_##isa##_double();
+#define STRIATE_DECLARE_WINOGRAD(isa)                               \
+  const WinogradKernels<float>& winograd_kernels_##isa##_float();   \
+  const WinogradKernels<double>& winograd_kernels_##isa##_double(); \
+  const WinogradKernels<BFloat16>& winograd_kernels_##isa##_bfloat16();
 STRIATE_DECLARE_WINOGRAD(baseline)
 STRIATE_DECLARE_WINOGRAD(avx2)
 STRIATE_DECLARE_WINOGRAD(avx512)
