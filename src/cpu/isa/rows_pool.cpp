@@ -65,6 +65,26 @@ inline void for_each_covering_block(int64_t c, const Body& body) {
   if (c % L != 0) body.template operator()<L>(c - L);
 }
 
+/// Calls body<lanes>(0) with the narrowest vector that holds all c channels, false if there is
+/// none. It reads and writes past them, but not past as many again.
+template <class T, int L, class Body>
+inline bool in_one_block(int64_t c, const Body& body) {
+  if (2 * c <= L) {
+    if constexpr (sizeof(Compute<T>) * L > 16) return in_one_block<T, L / 2>(c, body);
+    if (2 * c < L) return false;
+  }
+  if (c > L) return false;
+  body.template operator()<L>(0);
+  return true;
+}
+
+/// Whether a pixel follows in the row wherever window i reads, and a window follows it: what a
+/// vector touches there is then in bounds, and written later.
+inline bool has_next(const PoolRow& row, int64_t i) {
+  return i + 1 < row.ow &&
+         (i + 1) * row.stride_w - row.pad_w + (row.kw - 1) * row.dilation_w < row.w;
+}
+
 template <int L, class T>
 inline Vector<T, L> broadcast(T value) {
   return value - Vector<T, L>{};
@@ -72,7 +92,7 @@ inline Vector<T, L> broadcast(T value) {
 
 /// kSide: the window's rows and columns where both are known (2 x 2 unrolls, 30 % faster), else 0.
 template <bool kIndex, int kSide, int L, class T>
-inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
+inline void max_block(const Window& window, bool relu, const T* x, T* y, int32_t* argmax) {
   using V = Compute<T>;
   using Index = Vector<Integer<V>, L>;
   const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
@@ -94,6 +114,11 @@ inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
       position += window.column_position;
     }
   }
+  if (relu) {
+    const auto cut = best <= 0;
+    best = cut ? Vector<V, L>{} : best;
+    if constexpr (kIndex) at = cut ? broadcast<L>(Integer<V>{-1}) : at;
+  }
   store<L>(y, best);
   if constexpr (kIndex && L == 1) {
     *argmax = static_cast<int32_t>(at);
@@ -106,17 +131,17 @@ template <bool kIndex, class T>
 inline void max_row(const PoolRow& row, const T* x, T* y, int32_t* argmax) {
   for (int64_t i = 0; i < row.ow; ++i) {
     const Window window = window_at(row, i);
-    const auto block = [&]<int kSide, int L>(int64_t channel) {
+    const auto block = [&]<int L>(int64_t channel) {
       const int64_t at = i * row.pixel + channel;
-      max_block<kIndex, kSide, L>(window, x + channel, y + at, kIndex ? argmax + at : nullptr);
+      int32_t* index = kIndex ? argmax + at : nullptr;
+      if (window.rows == 2 && window.columns == 2) {
+        max_block<kIndex, 2, L>(window, row.relu, x + channel, y + at, index);
+      } else {
+        max_block<kIndex, 0, L>(window, row.relu, x + channel, y + at, index);
+      }
     };
-    if (window.rows == 2 && window.columns == 2) {
-      for_each_covering_block<T, kLanes<T>>(
-          row.c, [&]<int L>(int64_t channel) { block.template operator()<2, L>(channel); });
-    } else {
-      for_each_covering_block<T, kLanes<T>>(
-          row.c, [&]<int L>(int64_t channel) { block.template operator()<0, L>(channel); });
-    }
+    if (has_next(row, i) && in_one_block<T, kLanes<T>>(row.c, block)) continue;
+    for_each_covering_block<T, kLanes<T>>(row.c, block);
   }
 }
 
@@ -126,7 +151,12 @@ inline void max_backward_block(const Window& window, const T* grad_y, const int3
                                T* grad_x) {
   using Index = Vector<Integer<T>, L>;
   const Vector<T, L> grad = load<L>(grad_y);
-  const Index at = __builtin_convertvector(load<L>(argmax), Index);
+  Index at;
+  if constexpr (L == 1) {
+    at = *argmax;
+  } else {
+    at = __builtin_convertvector(load<L>(argmax), Index);
+  }
   for (int64_t r = 0; r < window.rows; ++r) {
     T* p = grad_x + window.first + r * window.row_step;
     Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
@@ -146,24 +176,19 @@ void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T*
   for (int64_t i = 0; i < row.ow; ++i, grad_y += row.pixel, argmax += row.pixel) {
     const Window window = window_at(row, i);
     if (window.rows == 0 || window.columns == 0) continue;
-    const auto scatter = [&](int64_t channel) {
-      grad_x[argmax[channel] * row.pixel + channel] += grad_y[channel];
-    };
     if (row.disjoint) {
-      for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
-        if constexpr (L == 1) {
-          scatter(channel);
-        } else {
-          max_backward_block<L, false>(window, grad_y + channel, argmax + channel,
-                                       grad_x + channel);
-        }
-      });
+      const auto block = [&]<int L>(int64_t channel) {
+        max_backward_block<L, false>(window, grad_y + channel, argmax + channel, grad_x + channel);
+      };
+      const bool whole = row.c == row.pixel && has_next(row, i);
+      if (whole && in_one_block<T, kLanes<T>>(row.c, block)) continue;
+      for_each_covering_block<T, kLanes<T>>(row.c, block);
     } else {
       for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
-        if constexpr (L == 1) {
-          scatter(channel);
-        } else {
+        if constexpr (L > 1) {
           max_backward_block<L, true>(window, grad_y + channel, argmax + channel, grad_x + channel);
+        } else if (argmax[channel] >= 0) {
+          grad_x[argmax[channel] * row.pixel + channel] += grad_y[channel];
         }
       });
     }
