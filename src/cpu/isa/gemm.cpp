@@ -44,6 +44,18 @@ inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][
                                                   bool adds, int64_t term, bool relu, bool stream,
                                                   int64_t n) {
   constexpr int kWidth = kVectors * V::kLanes;
+  // Rows that follow each other in memory, where what is stored too much is overwritten at once.
+  if (kVectors == 1 && n < kWidth && 2 * n >= kWidth && !adds &&
+      row(kRows - 1) - row(0) == (kRows - 1) * n) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      if (relu) acc[r][0] = acc[r][0] <= 0 ? typename V::Reg{} : acc[r][0];
+      if (r < kRows - 1) V::store(row(r), acc[r][0]);
+    }
+    T sums[kWidth];
+    V::store(sums, acc[kRows - 1][0]);
+    return finish_part<T, kWidth>(sums, nullptr, false, n, row(kRows - 1));
+  }
   if (n < kWidth) {
     T sums[kRows][kWidth];
 #pragma GCC unroll 16
