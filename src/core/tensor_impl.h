@@ -16,7 +16,7 @@ namespace striate {
 struct DerivedCache {
   struct Entry {
     uint64_t key, version;
-    Tensor value;
+    Tensor value;  // undefined where it was not kept the first time
   };
   std::mutex mutex;
   std::vector<Entry> entries;

@@ -19,8 +19,6 @@ constexpr double kBytesPerSecond = 15e9;
 // Transforms run at the speed of the L1 cache; per value this costs as much as so many flops.
 constexpr double kTransformFlops = 26;
 
-constexpr int64_t kStreamedBytes = 4 << 20;  // results from this size on go past the caches
-
 double seconds(double flops, double weight_bytes) {
   return std::max(flops / kFlops, weight_bytes / kBytesPerSecond);
 }
@@ -88,14 +86,6 @@ Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
     default:
       return winograd_plan<T>(winograd_geometry(g, pass, algorithm));
   }
-}
-
-template <class T>
-bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {
-  const bool backward = pass == ConvPass::kInputGrad;
-  const int64_t channels = backward ? g.c : g.o, item = sizeof(T);
-  return past_caches(y, g.n * channels * (backward ? g.h * g.w : g.oh * g.ow) * item,
-                     kStreamedBytes, channels / g.groups * item);
 }
 
 /// Forward, or input gradient with grad_y for x and grad_x for y.
@@ -167,8 +157,9 @@ void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
     if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
     winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),
-                         static_cast<const T*>(args.x), static_cast<const T*>(args.grad_y),
-                         static_cast<T*>(args.grad_weight), args.workspace);
+                         args.plan, static_cast<const T*>(args.x),
+                         static_cast<const T*>(args.grad_y), static_cast<T*>(args.grad_weight),
+                         args.workspace);
   });
 }
 

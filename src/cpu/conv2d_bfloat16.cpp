@@ -1,11 +1,10 @@
-// bfloat16 convolution by way of float32: operands are widened into the workspace, direct
-// convolution runs on them, and its result is narrowed. For processors without products of
-// bfloat16, and for groups that such products do not fit. Winograd's errors would show in the
-// rounding of exact sums, so it is not used.
+// bfloat16 convolution: direct where the processor multiplies pairs of it, else by way of float32,
+// as for groups that pairs do not fit: operands are widened into the workspace, direct convolution
+// runs on them, and its result is narrowed. Winograd's errors would show in the rounding of exact
+// sums, so it is not used.
 #include "cpu/conv2d_bfloat16.h"
 
 #include "cpu/conv2d_direct.h"
-#include "cpu/conv2d_pairs.h"
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -78,25 +77,50 @@ void widened_pack(const Conv2dPackArgs& args) {
   direct_pack<float>(inner);
 }
 
+/// Channels are summed two by two, so each of several groups must have an even number of them.
+bool pairs_apply(const Conv2dGeometry& g, ConvPass pass) {
+  if (isa().gemm_bfloat16 == nullptr) return false;
+  const int64_t channels = (pass == ConvPass::kInputGrad ? g.o : g.c) / g.groups;
+  return g.groups == 1 || pass == ConvPass::kWeightGrad || channels % kStep<BFloat16> == 0;
+}
+
+/// Forward, or input gradient with grad_y for x and grad_x for y.
+void run_pairs(const Conv2dGeometry& g, ConvPass pass, const void* x, const void* packed,
+               Epilogue<BFloat16> epilogue, void* result, void* workspace) {
+  auto* y = static_cast<BFloat16*>(result);
+  epilogue.stream = streams(g, pass, y);
+  direct(g, pass, static_cast<const BFloat16*>(x), static_cast<const BFloat16*>(packed), epilogue,
+         y, workspace);
+}
+
 }  // namespace
 
 Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) {
   if (!pairs_apply(g, pass)) return widened_plan(g, pass);
-  return pass == ConvPass::kWeightGrad ? pairs_weight_grad_plan(g) : pairs_plan(g, pass);
+  Conv2dPlan plan = pass == ConvPass::kWeightGrad ? weight_grad_plan<BFloat16>(g)
+                                                  : direct_plan<BFloat16>(g, pass);
+  plan.algorithm = kPairs;
+  plan.name = "pairs";
+  return plan;
 }
 
 void bfloat16_pack(const Conv2dPackArgs& args) {
-  args.plan.algorithm == kPairs ? pairs_pack(args) : widened_pack(args);
+  args.plan.algorithm == kPairs ? direct_pack<BFloat16>(args) : widened_pack(args);
 }
 
 void bfloat16_conv2d(const Conv2dArgs& args) {
-  if (args.plan.algorithm == kPairs) return pairs_conv2d(args);
   const Conv2dGeometry& g = args.g;
+  const auto* bias = static_cast<const float*>(args.bias);
+  if (args.plan.algorithm == kPairs) {
+    const auto* residual = static_cast<const BFloat16*>(args.residual);
+    const int64_t distance = residual ? residual - static_cast<const BFloat16*>(args.y) : 0;
+    return run_pairs(g, ConvPass::kForward, args.x, args.packed, {bias, distance, args.relu},
+                     args.y, args.workspace);
+  }
   float* x = static_cast<float*>(args.workspace);
   float* y = x + room(x_size(g));
   widen(x_size(g), args.x, x);
-  const Epilogue<float> epilogue{static_cast<const float*>(args.bias), 0,
-                                 args.relu && !args.residual};
+  const Epilogue<float> epilogue{bias, 0, args.relu && !args.residual};
   direct(g, ConvPass::kForward, x, static_cast<const float*>(args.packed), epilogue, y,
          y + room(y_size(g)));
   if (args.residual) add_residual(args, y);
@@ -104,18 +128,21 @@ void bfloat16_conv2d(const Conv2dArgs& args) {
 }
 
 void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
-  if (args.plan.algorithm == kPairs) return pairs_input_grad(args);
   const Conv2dGeometry& g = args.g;
+  const auto* bias = static_cast<const float*>(args.bias);
+  if (args.plan.algorithm == kPairs)
+    return run_pairs(g, ConvPass::kInputGrad, args.grad_y, args.packed, {bias}, args.grad_x,
+                     args.workspace);
   float* grad_x = static_cast<float*>(args.workspace);
   float* grad_y = grad_x + room(x_size(g));
   widen(y_size(g), args.grad_y, grad_y);
-  direct(g, ConvPass::kInputGrad, grad_y, static_cast<const float*>(args.packed),
-         {static_cast<const float*>(args.bias)}, grad_x, grad_y + room(y_size(g)));
+  direct(g, ConvPass::kInputGrad, grad_y, static_cast<const float*>(args.packed), {bias}, grad_x,
+         grad_y + room(y_size(g)));
   narrow(x_size(g), grad_x, args.grad_x);
 }
 
 void bfloat16_weight_grad(const Conv2dWeightGradArgs& args) {
-  if (args.plan.algorithm == kPairs) return pairs_weight_grad(args);
+  if (args.plan.algorithm == kPairs) return direct_weight_grad<BFloat16>(args);
   const Conv2dGeometry& g = args.g;
   float* x = static_cast<float*>(args.workspace);
   float* grad_y = x + room(x_size(g));

@@ -71,14 +71,8 @@ class ColumnRow {
           a[p] = grad_y + (begin + p) * g_.o;
           c[p] = columns_.get() + (before_ + begin + p) * size_ + panel.column;
         }
-        shape.tile[pixels]({a,
-                            c,
-                            offsets_.data(),
-                            bottom - top,
-                            g_.o,
-                            packed + panel.column * depth + top * g_.o * panel.width,
-                            {},
-                            panel.width});
+        const T* b = packed + panel.column * depth + top * g_.o * panel.width;
+        shape.tile[pixels]({a, c, offsets_.data(), bottom - top, g_.o, b, {}, panel.width, b, 0});
       }
     }
   }

@@ -10,8 +10,6 @@
 // by side with zeros between, fill the vectors.
 #include "cpu/conv2d_direct.h"
 
-#include <memory>
-
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -42,7 +40,7 @@ int64_t packed_size(const Pass& pass, const Phase& rows, const Phase& columns) {
          ceil_div(pass.filters, step) * step;
 }
 
-/// Writes one panel [tap][channel][width] of one group and pair of phases.
+/// Writes one panel [tap][step][width][kStep] of one group and pair of phases.
 template <class T>
 void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
                 const Phase& columns, int64_t group, const Panel& panel, T* packed) {
@@ -51,17 +49,18 @@ void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
   // The weight is [o][i]; a pass sums over i forward and over o backward.
   const int64_t channel_stride = backward ? strides[0] : strides[1];
   const int64_t filter_stride = backward ? strides[1] : strides[0];
+  const int64_t channels = pass.source.c / args.g.groups, size = pass.channels * panel.width;
   const T* weight = static_cast<const T*>(args.weight) +
                     group * (args.g.o / args.g.groups) * strides[0] + panel.column * filter_stride;
   for (const Tap& row : rows.taps) {
     for (const Tap& column : columns.taps) {
       const T* tap = weight + row.kernel * strides[2] + column.kernel * strides[3];
-      for (int64_t i = 0; i < pass.channels; i += kPackedChannels)
+      if (panel.filled * channels < size) std::fill_n(packed, size, T{});
+      for (int64_t i = 0; i < channels; i += kPackedChannels)
         copy_block(tap + i * channel_stride, channel_stride, filter_stride,
-                   std::min(kPackedChannels, pass.channels - i), panel.filled,
-                   packed + i * panel.width, panel.width);
-      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width)
-        std::fill(packed + panel.filled, packed + panel.width, T(0));
+                   std::min(kPackedChannels, channels - i), panel.filled, packed + i * panel.width,
+                   panel.width);
+      packed += size;
     }
   }
 }
@@ -73,18 +72,20 @@ void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase
   const Conv2dGeometry& g = args.g;
   const int64_t* strides = args.weight_strides;
   const T* weight = static_cast<const T*>(args.weight);
-  std::fill_n(packed, rows.taps.size() * columns.taps.size() * pass.channels * panel.width, T(0));
+  const int64_t size = pass.channels * panel.width;
   for (const Tap& row : rows.taps) {
     for (const Tap& column : columns.taps) {
-      for (int64_t i = 0; i < pass.channels; ++i, packed += panel.width) {
-        for (int64_t j = 0; j < panel.filled; ++j) {
-          const int64_t pixel = (panel.column + j) / g.o, filter = (panel.column + j) % g.o;
-          const int64_t kernel_column = column.kernel - pixel * g.stride_w;
-          if (kernel_column < 0 || kernel_column >= g.kw) continue;
-          packed[j] = weight[filter * strides[0] + i * strides[1] + row.kernel * strides[2] +
-                             kernel_column * strides[3]];
-        }
+      std::fill_n(packed, size, T{});
+      for (int64_t j = 0; j < panel.filled; ++j) {
+        const int64_t pixel = (panel.column + j) / g.o, filter = (panel.column + j) % g.o;
+        const int64_t kernel_column = column.kernel - pixel * g.stride_w;
+        if (kernel_column < 0 || kernel_column >= g.kw) continue;
+        const T* from =
+            weight + filter * strides[0] + row.kernel * strides[2] + kernel_column * strides[3];
+        for (int64_t i = 0; i < g.c; ++i)
+          packed[packed_index<T>(i, j, panel.width)] = from[i * strides[1]];
       }
+      packed += size;
     }
   }
 }
@@ -92,7 +93,6 @@ void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase
 // --- Products -----------------------------------------------------------------------------------
 
 constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
-constexpr int64_t kAliasingBytes = 1024;
 
 /// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
 template <class T>
@@ -110,16 +110,27 @@ struct Product {
   Epilogue<T> epilogue;
 
   void run() const;
-  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels; `copy` see copies_rows().
-  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
-                 T* copy) const;
+  /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
+  void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
 
-  /// Rows of a tile that lie a large power of two apart share a few sets of the L1 cache and throw
-  /// each other out at every step, so a block of them is copied first, a cache line further apart.
-  bool copies_rows() const {
-    return taps.size() == 1 && taps[0] == 0 && source_pixel * sizeof(T) % kAliasingBytes == 0;
+  // What a tile asks for while it computes, of the larger operand, which comes from memory:
+  // `first`, and `step` on with each of its steps.
+  struct Ahead {
+    const T* first;
+    int64_t step;
+  };
+  /// The pixels behind those of a tile.
+  Ahead source_after(const T* pixel, int64_t pixels) const {
+    const int64_t depth = static_cast<int64_t>(taps.size()) * k;
+    if (depth == 0 || source_pixel > k) return {pixel, 0};
+    return {pixel + taps.back() + pixels * source_pixel, pixels * source_pixel * kStep<T> / depth};
   }
-  int64_t copied_row() const { return k + 64 / static_cast<int64_t>(sizeof(T)); }
+  /// The tile's part of the next panel.
+  Ahead packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
+    const int64_t depth = static_cast<int64_t>(taps.size()) * k;
+    const int64_t column = panel.column + panel.width;
+    return {packed + (column + panel.width * tile / tiles) * depth, panel.width * kStep<T> / tiles};
+  }
 
   /// Rows [first, last) of the kernel that reach the source from result rows [top, bottom]; the
   /// others would multiply border zeros only.
@@ -139,8 +150,8 @@ struct Product {
 };
 
 template <class T>
-void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count,
-                           T* copy) const {
+void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* panel,
+                           int64_t count) const {
   const T* a[kBlockPixels];
   T* c[kBlockPixels];
   int64_t row_of[kBlockPixels];  // over all images
@@ -150,7 +161,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
     const T* from = source + image * source_image + y * source_row + x * source_pixel;
     T* to = result + image * result_image + y * result_row + x * result_pixel;
     for (; x < columns && p < pixels; ++x, ++p, from += source_pixel, to += result_pixel) {
-      a[p] = copy == nullptr ? from : std::copy_n(from, k, copy + p * copied_row()) - k;
+      a[p] = from;
       c[p] = to;
       row_of[p] = row;
     }
@@ -159,9 +170,10 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
   const int64_t kernel_height = static_cast<int64_t>(vertical.taps.size());
   const int64_t row_taps = kernel_height == 0 ? 0 : tap_count / kernel_height;
   const bool cut = reaches_over();
+  const bool source_larger = n * source_image > tap_count * k * filters;
   for (const Panel* last = panel + count; panel < last; ++panel) {
-    const TileShape<T>& shape = isa().gemm<T>().shape(filters - panel->column);
-    T bias_row[kMaxTileWidth] = {};
+    const TileShape<T>& shape = isa().gemm<T>().flat_shape(filters - panel->column);
+    Compute<T> bias_row[kMaxFlatWidth] = {};
     Epilogue<T> of_panel = epilogue;
     if (epilogue.bias) {
       std::copy_n(epilogue.bias + panel->column, panel->filled, bias_row);
@@ -177,13 +189,16 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
         for (int64_t r = 0; r < tile_rows; ++r) shifted[r] = target[r] + panel->column;
         target = shifted;
       }
+      const Ahead next =
+          source_larger ? source_after(a[begin], tile_rows) : packed_after(*panel, t, tiles);
       const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
       const bool one_image = cut && top / rows == bottom / rows;
       const auto [from, to] =
           one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
       const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;
       shape.tile[tile_rows]({a + begin, target, taps.data() + from * row_taps,
-                             (to - from) * row_taps, k, b, of_panel, panel->filled});
+                             (to - from) * row_taps, k, b, of_panel, panel->filled, next.first,
+                             next.step});
     }
   }
 }
@@ -197,22 +212,19 @@ void Product<T>::run() const {
   const int64_t block_pixels =
       std::clamp<int64_t>(262144 / pixel_bytes, kMaxTileRows, kBlockPixels);
   const int64_t blocks = ceil_div(pixels, block_pixels);
-  const std::vector<Panel> all = panels<T>(filters);
+  const std::vector<Panel> all = panels<T>(filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t parts = std::min(panel_count, ceil_div(kMinUnits, blocks));
   const int64_t macs = pixels * static_cast<int64_t>(taps.size()) * k * filters;
   const int64_t unit_macs = std::max<int64_t>(1, macs / (blocks * parts));
   // Panel-major: a thread's units share panels, so each weight is read by one thread.
   parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
-    const auto copy =
-        std::make_unique_for_overwrite<T[]>(copies_rows() ? block_pixels * copied_row() : 0);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t block = unit % blocks, part = unit / blocks;
       const int64_t first = split_point(pixels, blocks, block);
       const int64_t panel = split_point(panel_count, parts, part);
       run_block(first, split_point(pixels, blocks, block + 1) - first, &all[panel],
-                split_point(panel_count, parts, part + 1) - panel,
-                copies_rows() ? copy.get() : nullptr);
+                split_point(panel_count, parts, part + 1) - panel);
     }
   });
 }
@@ -221,7 +233,7 @@ void Product<T>::run() const {
 
 template <class T>
 Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
-  const Pass pass = make_pass(joined(g, joined_pixels<T>(g, pass_kind)), pass_kind);
+  const Pass pass = make_pass(joined(g, joined_pixels<T>(g, pass_kind)), pass_kind, kStep<T>);
   int64_t packed = 0;
   for (const Phase& rows : pass.rows)
     for (const Phase& columns : pass.columns)
@@ -232,8 +244,8 @@ Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
 template <class T>
 void direct_pack(const Conv2dPackArgs& args) {
   const int64_t pixels = joined_pixels<T>(args.g, args.pass);
-  const Pass pass = make_pass(joined(args.g, pixels), args.pass);
-  const std::vector<Panel> all = panels<T>(pass.filters);
+  const Pass pass = make_pass(joined(args.g, pixels), args.pass, kStep<T>);
+  const std::vector<Panel> all = panels<T>(pass.filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   T* packed = static_cast<T*>(args.packed);
   for (const Phase& rows : pass.rows) {
@@ -266,13 +278,13 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
             const Epilogue<T>& epilogue, T* y, void* workspace) {
   const int64_t pixels = joined_pixels<T>(original, pass_kind);
   const Conv2dGeometry g = joined(original, pixels);
-  std::vector<T> repeated;  // the bias, for each of the joined pixels
+  std::vector<Compute<T>> repeated;  // the bias, for each of the joined pixels
   Epilogue<T> widened = epilogue;
   if (epilogue.bias && pixels > 1) {
     for (int64_t i = 0; i < g.o; ++i) repeated.push_back(epilogue.bias[i % original.o]);
     widened.bias = repeated.data();
   }
-  const Pass pass = make_pass(g, pass_kind);
+  const Pass pass = make_pass(g, pass_kind, kStep<T>);
   const Source& s = pass.source;
   const T* source = bordered(s, x, static_cast<T*>(workspace));
   const bool backward = pass_kind == ConvPass::kInputGrad;
@@ -326,6 +338,7 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
                           T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(BFloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

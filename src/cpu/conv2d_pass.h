@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "cpu/dispatch.h"
@@ -94,14 +93,16 @@ inline Border border(const std::vector<Phase>& phases, int64_t length) {
   return result;
 }
 
-/// A source image with its borders; strides in elements.
+/// A source image with its borders, and zeros behind the channels of each pixel where a step of the
+/// sum takes more than there are; strides in elements.
 struct Source {
   int64_t n, h, w, c;  // as given
+  int64_t padded;      // channels
   Border rows, columns;
   bool copied;
 
-  int64_t pixel() const { return c; }
-  int64_t row() const { return (w + columns.before + columns.after) * c; }
+  int64_t pixel() const { return padded; }
+  int64_t row() const { return (w + columns.before + columns.after) * pixel(); }
   int64_t image() const { return (h + rows.before + rows.after) * row(); }
   /// Elements of the copy; tiles may read up to a tile's width past the last pixel.
   int64_t copy_size() const { return copied ? n * image() + kMaxTileWidth : 0; }
@@ -113,17 +114,19 @@ struct Pass {
   int64_t channels, filters;  // per group: summed over, computed
 };
 
-inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass) {
+/// `step` channels are summed at once; several groups have whole steps of them.
+inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass, int64_t step = 1) {
   Pass result{phases(vertical(g), pass), phases(horizontal(g), pass), {}, 0, 0};
   const bool backward = pass == ConvPass::kInputGrad;
-  result.source = {g.n,  backward ? g.oh : g.h, backward ? g.ow : g.w, backward ? g.o : g.c, {}, {},
-                   false};
+  const int64_t c = backward ? g.o : g.c, padded = ceil_div(c, step) * step;
+  result.source = {g.n,        backward ? g.oh : g.h, backward ? g.ow : g.w, c, padded, {}, {},
+                   padded != c};
   Source& source = result.source;
   source.rows = border(result.rows, source.h);
   source.columns = border(result.columns, source.w);
-  source.copied =
+  source.copied |=
       source.rows.before + source.rows.after + source.columns.before + source.columns.after > 0;
-  result.channels = (backward ? g.o : g.c) / g.groups;
+  result.channels = padded / g.groups;
   result.filters = (backward ? g.c : g.o) / g.groups;
   return result;
 }
@@ -142,11 +145,13 @@ struct Panel {
 };
 /// The panels that cover `columns`, from left to right.
 template <class T>
-std::vector<Panel> panels(int64_t columns) {
+std::vector<Panel> panels(int64_t columns, bool flat = false) {
   std::vector<Panel> result;
   for (int64_t column = 0; column < columns; column += result.back().width) {
-    const int64_t width = isa().gemm<T>().shape(columns - column).width;
-    result.push_back({column, width, std::min(width, columns - column)});
+    const GemmKernels<T>& gemm = isa().gemm<T>();
+    const int64_t left = columns - column;
+    const int64_t width = (flat ? gemm.flat_shape(left) : gemm.shape(left)).width;
+    result.push_back({column, width, std::min(width, left)});
   }
   return result;
 }
@@ -161,18 +166,24 @@ int64_t vector_registers(int64_t columns) {
 // Channels that packing reads of a filter before it turns to the next one: a cache line of floats.
 inline constexpr int64_t kPackedChannels = 16;
 
-/// to[i * to_stride + j] = from[i * stride_i + j * stride_j], along whichever of them is
-/// contiguous.
+/// Where term i of column j is in a packed operand [step][width][kStep].
+template <class T>
+int64_t packed_index(int64_t i, int64_t j, int64_t width) {
+  return (i / kStep<T> * width + j) * kStep<T> + i % kStep<T>;
+}
+
+/// Packs from[i * stride_i + j * stride_j], along whichever of them is contiguous.
 template <class T>
 void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count_i, int64_t count_j,
-                T* to, int64_t to_stride) {
+                T* to, int64_t width) {
   if (stride_j == 1) {
     for (int64_t i = 0; i < count_i; ++i)
-      std::copy_n(from + i * stride_i, count_j, to + i * to_stride);
+      for (int64_t j = 0; j < count_j; ++j)
+        to[packed_index<T>(i, j, width)] = from[i * stride_i + j];
   } else {
     for (int64_t j = 0; j < count_j; ++j)
       for (int64_t i = 0; i < count_i; ++i)
-        to[i * to_stride + j] = from[i * stride_i + j * stride_j];
+        to[packed_index<T>(i, j, width)] = from[i * stride_i + j * stride_j];
   }
 }
 
@@ -181,24 +192,42 @@ template <class T>
 const T* bordered(const Source& s, const T* x, T* copy) {
   if (!s.copied) return x;
   const int64_t height = s.h + s.rows.before + s.rows.after;
-  const int64_t left = s.columns.before * s.c, middle = s.w * s.c;
-  const int64_t right = s.columns.after * s.c;
-  parallel_for(
-      s.n * height, std::max<int64_t>(1, 65536 / s.row()), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          T* target = copy + i * s.row();
-          const int64_t y = i % height - s.rows.before;
-          if (y < 0 || y >= s.h) {
-            std::fill_n(target, s.row(), T(0));
-            continue;
-          }
-          std::fill_n(target, left, T(0));
-          std::memcpy(target + left, x + ((i / height) * s.h + y) * middle, middle * sizeof(T));
-          std::fill_n(target + left + middle, right, T(0));
-        }
-      });
-  std::fill_n(copy + s.n * s.image(), kMaxTileWidth, T(0));
+  const int64_t left = s.columns.before * s.pixel(), middle = s.w * s.pixel();
+  const int64_t right = s.columns.after * s.pixel();
+  parallel_for(s.n * height, std::max<int64_t>(1, 65536 / s.row()),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   T* target = copy + i * s.row();
+                   const int64_t y = i % height - s.rows.before;
+                   if (y < 0 || y >= s.h) {
+                     std::fill_n(target, s.row(), T{});
+                     continue;
+                   }
+                   std::fill_n(target, left, T{});
+                   const T* row = x + ((i / height) * s.h + y) * s.w * s.c;
+                   target += left;
+                   if (s.padded == s.c) {
+                     std::copy_n(row, middle, target);
+                   } else {
+                     std::fill_n(target, middle, T{});
+                     for (int64_t p = 0; p < s.w; ++p)
+                       std::copy_n(row + p * s.c, s.c, target + p * s.padded);
+                   }
+                   std::fill_n(target + middle, right, T{});
+                 }
+               });
+  std::fill_n(copy + s.n * s.image(), kMaxTileWidth, T{});
   return copy;
+}
+
+/// Whether the result of a pass goes past the caches.
+template <class T>
+bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {
+  constexpr int64_t kStreamedBytes = 4 << 20;
+  const bool backward = pass == ConvPass::kInputGrad;
+  const int64_t channels = backward ? g.c : g.o, item = sizeof(T);
+  return past_caches(y, g.n * channels * (backward ? g.h * g.w : g.oh * g.ow) * item,
+                     kStreamedBytes, channels / g.groups * item);
 }
 
 /// Calls function.operator()<T>() with the C++ type of a floating dtype.

@@ -23,11 +23,22 @@ struct WeightGradPlan {
   int64_t chunk, chunks;  // result pixels of a chunk
 
   int64_t units_of_split() const { return g.groups * filter_parts * panel_parts; }
-  /// Terms of each element in the last sum; 1: there is none.
-  int64_t sums() const { return splits * pixels; }
+  /// Terms of each element in the last sum.
+  int64_t terms() const { return splits * pixels; }
+  /// Sums that are added up, or rounded, at the end; 0: the tiles' results are the gradient.
+  int64_t sums() const {
+    const bool rounds = sizeof(T) != sizeof(Compute<T>);
+    return terms() > 1 || rounds ? splits * g.o * filter_size : 0;
+  }
+  /// Bytes of the copied source, in front of the sums.
+  int64_t source_bytes() const {
+    return ceil_div(pass.source.copy_size() * int64_t{sizeof(T)}, 64) * 64;
+  }
 };
 
-constexpr int64_t kPackedChunk = 160;   // pixels: a packed panel takes most of the L1 cache
+// Pixels: a packed panel takes most of the L1 cache.
+template <class T>
+constexpr int64_t kPackedChunk = 160 * kStep<T>;
 constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
 constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
 constexpr int64_t kMostBlocks = 24;     // of a unit, whose gradients stay in the L2 cache
@@ -80,11 +91,11 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
   const int64_t count = g.n * g.oh * g.ow, blocks = row_blocks<T>(pass.filters);
   const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
   const int64_t target =
-      packs ? kPackedChunk : std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
+      packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
   plan.chunks = std::max<int64_t>(1, ceil_div(count, target));
   plan.chunk = ceil_div(count, plan.chunks);
   const int64_t wanted = ceil_div(kMinUnits, g.groups);
-  const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(T)};
+  const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(Compute<T>)};
   plan.splits = std::min(
       {wanted, plan.chunks, std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
   plan.filter_parts =
@@ -95,24 +106,27 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
   return plan;
 }
 
-/// The sum over splits and joined pixels, in this order. The kernel of each of these pixels begins
-/// where its window does.
+/// The sum over splits and joined pixels, in this order, in place of the first of them, rounded.
+/// The kernel of each of these pixels begins where its window does.
 template <class T>
-void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, const T* partial,
+void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, Compute<T>* sums,
             T* grad_weight) {
   const int64_t channels = plan.pass.channels, length = g.kw * channels;
   const int64_t joined_length = plan.g.kw * channels;
   const int64_t pixel_step = g.o * g.kh * joined_length + g.stride_w * channels;
   const int64_t split_step = plan.g.o * g.kh * joined_length;
-  const auto accumulate = isa().rows<T>().element.accumulate;
+  const auto accumulate = isa().rows<Compute<T>>().element.accumulate;
   parallel_for(g.o * g.kh, ceil_div(65536, length), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const T* terms = partial + row * joined_length;
-      T* sum = grad_weight + row * length;
-      std::copy_n(terms, length, sum);
-      for (int64_t term = 1; term < plan.sums(); ++term)
-        accumulate(length,
-                   terms + term / plan.pixels * split_step + term % plan.pixels * pixel_step, sum);
+      Compute<T>* sum = sums + row * joined_length;
+      for (int64_t term = 1; term < plan.terms(); ++term)
+        accumulate(length, sum + term / plan.pixels * split_step + term % plan.pixels * pixel_step,
+                   sum);
+      if constexpr (sizeof(T) == sizeof(Compute<T>)) {
+        std::copy_n(sum, length, grad_weight + row * length);
+      } else {
+        isa().convert.narrow(length, sum, grad_weight + row * length);
+      }
     }
   });
 }
@@ -137,12 +151,12 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
-  T* workspace = static_cast<T*>(args.workspace);
-  const T* source = bordered(s, static_cast<const T*>(args.x), workspace);
+  auto* workspace = static_cast<char*>(args.workspace);
+  const T* source = bordered(s, static_cast<const T*>(args.x), reinterpret_cast<T*>(workspace));
   const T* grad_y = static_cast<const T*>(args.grad_y);
-  T* grad_weight = static_cast<T*>(args.grad_weight);
   const int64_t filters = plan.pass.filters, size = g.o * plan.filter_size;
-  T* partial = plan.sums() > 1 ? workspace + s.copy_size() : grad_weight;
+  auto* sums = static_cast<Compute<T>*>(plan.sums() > 0 ? workspace + plan.source_bytes()
+                                                        : args.grad_weight);
   const int64_t pixels = g.n * g.oh * g.ow, blocks = row_blocks<T>(filters);
   const int64_t of_split = plan.units_of_split(), units = of_split * plan.splits;
   const auto first_filter = [&](int64_t part) {
@@ -172,7 +186,7 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
           outer_product<T>(
               {grad_y + first * g.o + group * filters + filter, g.o,
                first_filter(filter_part + 1) - filter, bases.data(), g.stride_w * s.pixel(), count,
-               partial + split * size + (group * filters + filter) * plan.filter_size,
+               sums + split * size + (group * filters + filter) * plan.filter_size,
                plan.filter_size, chunk > first_chunk},
               &plan.panels[group * plan.group_panels + panel],
               split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel, scratch);
@@ -180,14 +194,13 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
       }
     }
   });
-  if (plan.sums() > 1) add_up(args.g, plan, partial, grad_weight);
+  if (plan.sums() > 0) add_up(args.g, plan, sums, static_cast<T*>(args.grad_weight));
 }
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
   const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
-  const int64_t partial = plan.sums() > 1 ? plan.splits * plan.g.o * plan.filter_size : 0;
-  return {kDirect, 0, (plan.pass.source.copy_size() + partial) * sizeof(T)};
+  return {kDirect, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
 }
 
 #define STRIATE_INSTANTIATE(T)                                    \
@@ -195,6 +208,7 @@ Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
   template void direct_weight_grad<T>(const Conv2dWeightGradArgs&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(BFloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

@@ -53,7 +53,7 @@ STRIATE_ISA_TABLE(avx512)
 
 Isa avx512_with_pairs() {
   Isa isa = avx512_isa();
-  if (__builtin_cpu_supports("avx512bf16")) isa.pairs = &pair_kernels_avx512_bf16();
+  if (__builtin_cpu_supports("avx512bf16")) isa.gemm_bfloat16 = &gemm_kernels_avx512_bfloat16();
   return isa;
 }
 

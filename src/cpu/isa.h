@@ -6,7 +6,6 @@
 #pragma once
 
 #include "cpu/isa/gemm.h"
-#include "cpu/isa/pairs.h"
 #include "cpu/isa/peak.h"
 #include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
@@ -26,14 +25,16 @@ struct Isa {
   const RowKernels<double>& rows_double;
   const RowKernels<BFloat16>& rows_bfloat16;
   const ConvertKernels& convert;
-  const PairKernels* pairs = nullptr;  // null: the processor does not multiply bfloat16
+  const GemmKernels<BFloat16>* gemm_bfloat16 = nullptr;  // null: the processor has no such products
 
   template <class T>
   const GemmKernels<T>& gemm() const {
     if constexpr (sizeof(T) == sizeof(float)) {
       return gemm_float;
-    } else {
+    } else if constexpr (sizeof(T) == sizeof(double)) {
       return gemm_double;
+    } else {
+      return *gemm_bfloat16;
     }
   }
   template <class T>

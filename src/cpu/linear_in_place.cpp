@@ -74,7 +74,9 @@ void forward(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogu
                             inputs,
                             transposed + panel.column * g.c + input * panel.width,
                             {nullptr, chunk == 0 ? 0 : previous - target, false},
-                            panel.width});
+                            panel.width,
+                            transposed,
+                            0});
         }
       }
     }

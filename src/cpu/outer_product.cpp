@@ -16,13 +16,9 @@ int64_t tile_rows() {
   return gemm.shapes[gemm.count - 1].rows;  // the widest shape has the fewest
 }
 
-/// The first `filled` of each row, zeros behind them: what follows may not be readable.
 template <class T>
-void pack_partial(const OuterProduct<T>& product, const OuterPanel<T>& panel, T* packed) {
-  for (int64_t p = 0; p < product.count; ++p, packed += panel.shape->width) {
-    std::copy_n(product.b[p] + panel.offset, panel.filled, packed);
-    std::fill(packed + panel.filled, packed + panel.shape->width, T(0));
-  }
+int64_t steps(int64_t terms) {
+  return ceil_div(terms, kStep<T>);
 }
 
 /// What tiles ask for while they compute, a cache line of each row at a time: the operands of the
@@ -73,20 +69,22 @@ int64_t row_blocks(int64_t rows) {
 
 template <class T>
 OuterScratch<T>::OuterScratch(int64_t rows, int64_t count)
-    : a_(std::make_unique_for_overwrite<T[]>(rows * count)),
-      b_(std::make_unique_for_overwrite<T[]>(packs_b<T>(rows) ? count * kMaxTileWidth : 0)),
-      b_rows_(std::make_unique_for_overwrite<const T*[]>(count)) {}
+    : a_(std::make_unique_for_overwrite<T[]>(rows * steps<T>(count) * kStep<T>)),
+      b_(std::make_unique_for_overwrite<T[]>(
+          packs_b<T>(rows) ? steps<T>(count) * kStep<T> * kMaxTileWidth : 0)),
+      b_rows_(std::make_unique_for_overwrite<const T*[]>(steps<T>(count))) {}
 
 template <class T>
 void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, int64_t count,
                    OuterScratch<T>& scratch) {
-  const int64_t blocks = row_blocks<T>(product.rows);
-  const bool pack_a = count > 1, pack_b = packs_b<T>(product.rows);
+  const int64_t blocks = row_blocks<T>(product.rows), step_count = steps<T>(product.count);
+  const int64_t terms = step_count * kStep<T>;
+  const bool pack_a = kStep<T> > 1 || count > 1, pack_b = packs_b<T>(product.rows);
   for (int64_t block = 0; pack_a && block < blocks; ++block) {
     const int64_t first = split_point(product.rows, blocks, block);
     const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
     panels->shape->pack_a[rows](product.a + first, product.a_step, product.count,
-                                scratch.a_.get() + first * product.count);
+                                scratch.a_.get() + first * terms);
   }
   Ahead<T> ahead(product, *panels, count);
   for (const OuterPanel<T>* last = panels + count; panels < last; ++panels) {
@@ -94,21 +92,18 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
     const T* const* b = product.b;
     if (pack_b) {
       T* packed = scratch.b_.get();
-      if (panels->filled < shape.width) {
-        pack_partial(product, *panels, packed);
-      } else {
-        shape.pack_b(b, panels->offset, product.count, packed);
-      }
-      for (int64_t p = 0; p < product.count; ++p) scratch.b_rows_[p] = packed + p * shape.width;
+      shape.pack_b(b, panels->offset, panels->filled, product.count, packed);
+      for (int64_t p = 0; p < step_count; ++p)
+        scratch.b_rows_[p] = packed + p * shape.width * kStep<T>;
       b = scratch.b_rows_.get();
     }
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = split_point(product.rows, blocks, block);
       const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
       const auto [next, step] = ahead.line();
-      shape.outer[rows]({pack_a ? scratch.a_.get() + first * product.count : product.a + first,
-                         pack_a ? rows : product.a_step, b, pack_b ? 0 : panels->offset,
-                         product.count, product.c + first * product.c_stride + panels->column,
+      shape.outer[rows]({pack_a ? scratch.a_.get() + first * terms : product.a + first,
+                         pack_a ? rows * kStep<T> : product.a_step, b, pack_b ? 0 : panels->offset,
+                         step_count, product.c + first * product.c_stride + panels->column,
                          product.c_stride, panels->filled, product.accumulate, next, step});
     }
   }
@@ -121,6 +116,7 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
                                  OuterScratch<T>&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(BFloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

@@ -17,7 +17,7 @@ struct OuterProduct {
   const T* const* b;
   int64_t b_step;  // between most neighbouring rows of b: where those of the next product lie
   int64_t count;
-  T* c;
+  Compute<T>* c;
   int64_t c_stride;
   bool accumulate;
 };
@@ -46,10 +46,10 @@ class OuterScratch {
 /// Tiles that `rows` rows take.
 template <class T>
 int64_t row_blocks(int64_t rows);
-/// Whether so many rows pay for copying b.
+/// Whether b is copied: so many rows pay for it, or steps of several terms need it.
 template <class T>
 bool packs_b(int64_t rows) {
-  return row_blocks<T>(rows) >= 3;
+  return kStep<T> > 1 || row_blocks<T>(rows) >= 3;
 }
 
 template <class T>

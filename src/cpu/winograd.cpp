@@ -35,7 +35,7 @@ struct BlockLayout {
     v_size = g.points() * plane;
     m_size = g.points() * tiles * kMaxTileWidth;
   }
-  static constexpr int64_t kTiles = 4 * kMaxTileRows;
+  static constexpr int64_t kTiles = 2 * kMaxTileRows;
   size_t bytes() const { return (v_size + m_size) * sizeof(T); }
 };
 
@@ -55,7 +55,7 @@ struct Run {
     tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
                 {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
     transforms<T>(g.m).input(
-        {pixels, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
+        {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
   void store_tile(int64_t tile, const T* m, const Panel& panel) const {
@@ -89,13 +89,19 @@ struct Run {
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t begin = split_point(count, pieces, piece);
           const int64_t rows = split_point(count, pieces, piece + 1) - begin;
-          const T* a[kMaxTileRows];
+          const T* a = v + point * layout.plane + begin * layout.lanes;
           T* c[kMaxTileRows];
-          for (int64_t r = 0; r < rows; ++r) {
-            a[r] = v + point * layout.plane + (begin + r) * layout.lanes;
-            c[r] = m + (point * layout.tiles + begin + r) * width;
-          }
-          shape.tile[rows]({a, c, taps.data(), layout.groups, layout.lanes, u, {}, width});
+          for (int64_t r = 0; r < rows; ++r) c[r] = m + (point * layout.tiles + begin + r) * width;
+          shape.dense_tile[rows]({&a,
+                                  c,
+                                  taps.data(),
+                                  layout.groups,
+                                  layout.lanes,
+                                  u,
+                                  {},
+                                  width,
+                                  u + (g.channels + g.channels * piece / pieces) * width,
+                                  width / pieces});
         }
       }
       for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel);
@@ -170,20 +176,20 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   const std::vector<Panel> all = panels<T>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t blocks = ceil_div(g.tiles(), layout.tiles);
-  // With few blocks the panels are shared out as well, and each part transforms its input anew.
-  const int64_t parts = std::min(panel_count, ceil_div(4 * slots, blocks) > 4 ? slots : 1);
-  const int64_t units = blocks * parts;
+  // Units of a block and a panel, so that few blocks are shared out evenly too; a block whose
+  // panels two slots share is transformed by both.
+  const int64_t units = blocks * panel_count;
   slots = std::min(slots, units);
   parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) {
-      for (int64_t unit = split_point(units, slots, slot);
-           unit < split_point(units, slots, slot + 1); ++unit) {
-        const int64_t block = unit % blocks, part = unit / blocks;
+      const int64_t last = split_point(units, slots, slot + 1);
+      for (int64_t unit = split_point(units, slots, slot); unit < last;) {
+        const int64_t block = unit / panel_count, panel = unit % panel_count;
+        const int64_t count = std::min(panel_count - panel, last - unit);
         const int64_t first = split_point(g.tiles(), blocks, block);
-        const int64_t panel = split_point(panel_count, parts, part);
-        run.block(first, split_point(g.tiles(), blocks, block + 1) - first, &all[panel],
-                  split_point(panel_count, parts, part + 1) - panel,
+        run.block(first, split_point(g.tiles(), blocks, block + 1) - first, &all[panel], count,
                   scratch + slot * (layout.v_size + layout.m_size));
+        unit += count;
       }
     }
   });
