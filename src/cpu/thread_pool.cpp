@@ -8,8 +8,8 @@
 #include <atomic>
 #include <charconv>
 #include <chrono>
-#include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <string_view>
@@ -72,8 +72,7 @@ bool spin(std::chrono::microseconds limit, const Done& done) {
 /// claim one by one. So nobody waits for a worker that the system has not scheduled: with one
 /// processor taken by another program, fixed shares ran ten times slower than one thread. Each
 /// thread begins with its own share, because what it wrote there in the region before lies in its
-/// caches, and because processors then hand few cache lines to each other: where they share no
-/// cache, each costs up to a microsecond.
+/// caches.
 class Pool {
  public:
   Pool() {
@@ -83,6 +82,7 @@ class Pool {
                    [] {
                      instance().workers_ = 0;
                      instance().asleep_ = 0;
+                     instance().active_ = 0;
                      instance().mutex_.unlock();
                    });
   }
@@ -98,21 +98,20 @@ class Pool {
     std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
     spawn(threads - 1);
+    while (static_cast<int>(shares_.size()) < threads) shares_.emplace_back();
+    task_ = {function, body, count, parts, threads};
     error_ = nullptr;
-    task_ = {function, body, count};
-    const Region region{region_.load().number + 1, static_cast<uint16_t>(parts),
-                        static_cast<uint16_t>(threads)};
-    if (region.number % kRefresh == 0)
-      for (Share& share : shares_) share.claimed.store({region.number, 0});
-    region_.store(region);
-    published_.fetch_add(1);
-    if (asleep_.load() > 0) published_.notify_all();
+    // Workers that a larger thread count once started stay out.
+    admitted_.store(threads - 1, std::memory_order_relaxed);
+    for (int share = 0; share < threads; ++share) shares_[share].claimed.store(0);
+    unclaimed_.store(parts);
+    regions_.fetch_add(1);
+    if (asleep_.load() > 0) regions_.notify_all();
 
     inside_region = true;
-    expected_ += parts - run_parts(region, 0);
+    run_parts(0);
     inside_region = false;
-    const auto finished = [&] { return finished_.load() == expected_; };
-    while (!spin(kCallerSpin, finished)) std::this_thread::sleep_for(kCallerSpin);
+    wait_for_workers();
     const std::exception_ptr error = std::exchange(error_, nullptr);
     lock.unlock();
     if (error) std::rethrow_exception(error);
@@ -124,24 +123,11 @@ class Pool {
     RangeFunction function;
     const void* body;
     int64_t count;
+    int parts, shares;
   };
-  /// What is known about a region without its task, which only those look at who have claimed one
-  /// of its parts: until that is done, the caller cannot go on to the next.
-  struct alignas(8) Region {
-    uint32_t number;  // counts up, modulo 2^32
-    uint16_t parts, shares;
-  };
-  /// Parts of a share that were claimed in the region of this number; none yet in a later one.
-  struct alignas(8) Claimed {
-    uint32_t region;
-    int32_t count;
-  };
-  // Claims of shares that lie idle would otherwise look like those of a later region some day.
-  static constexpr uint32_t kRefresh = 1U << 30;
   struct alignas(64) Share {
-    std::atomic<Claimed> claimed;
+    std::atomic<int> claimed{0};  // of its parts
   };
-  static_assert(kMaxThreads * kPartsPerThread <= UINT16_MAX);
 
   /// Starts workers up to `wanted`, or as many as the system grants.
   void spawn(int wanted) {
@@ -151,7 +137,7 @@ class Pool {
     pthread_sigmask(SIG_SETMASK, &all, &previous);
     try {
       for (; workers_ < wanted; ++workers_) {
-        std::thread([this, index = workers_] { serve(index + 1); }).detach();
+        std::thread([this, index = workers_] { serve(index); }).detach();
       }
     } catch (const std::exception&) {
       // The work is then split among fewer.
@@ -159,59 +145,50 @@ class Pool {
     pthread_sigmask(SIG_SETMASK, &previous, nullptr);
   }
 
-  void serve(int own_share) {
+  void serve(int index) {
     const FlushDenormals guard;
     inside_region = true;
-    uint32_t done = 0;  // the last region that this worker has seen
-    // Workers that a larger thread count once started stay out.
     const auto work_waits = [&] {
-      const Region region = region_.load();
-      return region.number != done && own_share < region.shares;
+      return unclaimed_.load() > 0 && index < admitted_.load(std::memory_order_relaxed);
     };
     for (;;) {
-      const int seen = published_.load();
+      const int seen = regions_.load();
       if (!work_waits() && !spin(kWorkerSpin, work_waits)) {
         asleep_.fetch_add(1);
-        if (!work_waits()) published_.wait(seen);
+        if (!work_waits()) regions_.wait(seen);
         asleep_.fetch_sub(1);
         continue;
       }
-      const Region region = region_.load();
-      const int parts = run_parts(region, own_share);
-      if (parts > 0) finished_.fetch_add(parts);
-      done = region.number;
+      // The caller leaves a region only when nobody is active, so that what a claim refers to
+      // cannot change under a worker.
+      active_.fetch_add(1);
+      run_parts(index + 1);
+      active_.fetch_sub(1);
     }
   }
 
-  /// Runs parts until none is left; says how many.
-  int run_parts(const Region& region, int own_share) {
-    for (int done = 0;; ++done) {
-      const int part = claim(region, own_share);
-      if (part < 0) return done;
-      run_part(part, region.parts);
-    }
-  }
-
-  /// A part that nobody has, or -1. Parts are interleaved, so that all threads read and write the
-  /// same neighbourhood of memory.
-  int claim(const Region& region, int own_share) {
-    for (int i = 0; i < region.shares; ++i) {
-      const int share = (own_share + i) % region.shares;
-      std::atomic<Claimed>& claimed = shares_[share].claimed;
-      for (Claimed now = claimed.load();;) {
-        const auto ahead = static_cast<int32_t>(now.region - region.number);
-        if (ahead > 0) return -1;  // this region is over
-        const int count = ahead == 0 ? now.count : 0;
-        const int part = share + count * region.shares;
-        if (part >= region.parts) break;
-        if (claimed.compare_exchange_weak(now, {region.number, count + 1})) return part;
+  void run_parts(int own_share) {
+    for (int left = unclaimed_.load(); left > 0;) {
+      if (unclaimed_.compare_exchange_weak(left, left - 1)) {
+        run_part(claim(own_share));
+        left = unclaimed_.load();
       }
     }
-    return -1;
   }
 
-  void run_part(int part, int parts) {
-    const int64_t size = task_.count / parts, extra = task_.count % parts;
+  /// One of the parts that are left, of which there is one for each that was taken off unclaimed_.
+  int claim(int own_share) {
+    for (int share = own_share % task_.shares;; share = (share + 1) % task_.shares) {
+      // Interleaved, so that all threads read and write the same neighbourhood of memory.
+      std::atomic<int>& claimed = shares_[share].claimed;
+      for (int n = claimed.load(); share + n * task_.shares < task_.parts;) {
+        if (claimed.compare_exchange_weak(n, n + 1)) return share + n * task_.shares;
+      }
+    }
+  }
+
+  void run_part(int part) {
+    const int64_t size = task_.count / task_.parts, extra = task_.count % task_.parts;
     const int64_t begin = part * size + std::min<int64_t>(part, extra);
     try {
       run_range(task_.function, task_.body, begin, begin + size + (part < extra));
@@ -221,20 +198,23 @@ class Pool {
     }
   }
 
+  void wait_for_workers() {
+    const auto finished = [&] { return active_.load() == 0; };
+    while (!spin(kCallerSpin, finished)) std::this_thread::sleep_for(kCallerSpin);
+  }
+
   std::mutex mutex_;  // held while a region runs
   int workers_ = 0;
-  uint32_t expected_ = 0;  // of finished_
+  Task task_{};
   std::mutex error_mutex_;
   std::exception_ptr error_;
-  // What the caller tells the workers, who poll it, in one cache line.
-  alignas(64) std::atomic<Region> region_{};
-  std::atomic<int> published_{0};  // regions, modulo 2^32; idle workers sleep on it
-  Task task_{};
-  alignas(64) std::atomic<uint32_t> finished_{0};  // parts that workers ever ran, modulo 2^32
-  alignas(64) std::atomic<int> asleep_{0};
-  static Share shares_[kMaxThreads];
+  std::deque<Share> shares_;                   // one for each thread that was ever asked for
+  alignas(64) std::atomic<int> unclaimed_{0};  // parts of the current region
+  std::atomic<int> admitted_{0};               // workers that may take part in it
+  alignas(64) std::atomic<int> active_{0};     // workers inside it
+  alignas(64) std::atomic<int> regions_{0};    // so far, modulo 2^32; idle workers sleep on it
+  std::atomic<int> asleep_{0};
 };
-constinit Pool::Share Pool::shares_[kMaxThreads] = {};
 
 int default_threads() {
   const char* forced = std::getenv("STRIATE_NUM_THREADS");
