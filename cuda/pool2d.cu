@@ -40,7 +40,7 @@ __device__ bool stays(C best, C candidate) {
 }
 
 template <int kWidth, class T, class Index>
-__global__ void max_pool2d_kernel(Plane<Index> g, const T* x, T* y, int32_t* argmax) {
+__global__ void max_pool2d_kernel(Plane<Index> g, bool relu, const T* x, T* y, int32_t* argmax) {
   for_each_item<1>(g.items, [&](Index item) {
     const auto at = place_of<kWidth>(item, g.rows.outputs, g.columns.outputs, g.vectors);
     const Window<Index> rows = window_at(g.rows, at.row);
@@ -66,6 +66,11 @@ __global__ void max_pool2d_kernel(Plane<Index> g, const T* x, T* y, int32_t* arg
           index.lane[k] = position;
         }
       }
+    }
+    for (int k = 0; relu && k < kWidth; ++k) {
+      if (!(best.lane[k] <= 0)) continue;
+      best.lane[k] = 0;
+      index.lane[k] = -1;
     }
     const Index target = item * kWidth;  // dense, so the item's number times its size
     store(y + target, best);
@@ -204,7 +209,7 @@ constexpr Averaging kMaximum = {false, false};
 void max_pool2d(const MaxPool2dArgs& a, Stream stream) {
   const auto run = [&]<class T, class Index>(Type<T>, auto width, const Plane<Index>& plane) {
     launch_items<1>("max_pool2d", max_pool2d_kernel<width(), T, Index>, plane.items, stream, plane,
-                    static_cast<const T*>(a.x), static_cast<T*>(a.y), a.argmax);
+                    a.relu, static_cast<const T*>(a.x), static_cast<T*>(a.y), a.argmax);
   };
   with_plane(a.g, a.dtype, kMaximum, a.g.n * a.g.oh * a.g.ow, run, a.x, a.y, a.argmax);
 }

@@ -233,10 +233,12 @@ struct Pool2dGeometry {
   int64_t n, c, h, w, oh, ow;
   int64_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
 };
-/// `argmax` receives h * W + w of each maximum; null: not wanted.
+/// `argmax` receives h * W + w of each maximum; null: not wanted. With `relu`, y is relu of the
+/// maximum, and where that is 0 `argmax` is -1: nothing gets the gradient.
 struct MaxPool2dArgs {
   Pool2dGeometry g;
   DType dtype;
+  bool relu;
   const void* x;
   void* y;
   int32_t* argmax;  // [n][oh][ow][c]

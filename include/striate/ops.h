@@ -140,6 +140,7 @@ struct Pool2dOptions {
   Size2 dilation = 1;  ///< max pooling only
   bool ceil_mode = false;
   bool count_include_pad = true;  ///< average pooling only
+  bool relu = false;              ///< max pooling only: of relu(x)
 };
 /// NaN propagates; ties go to the first index; a window of -inf gives -inf.
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);

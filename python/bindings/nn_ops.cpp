@@ -85,24 +85,37 @@ void bind_pooling(py::module_& m) {
   m.def(
       "max_pool1d",
       [](const Tensor& input, int64_t kernel_size, std::optional<int64_t> stride, int64_t padding,
-         int64_t dilation, bool ceil_mode) {
-        const Size2 step = {1, stride.value_or(kernel_size)};
-        return max_pool1d(input, {{1, kernel_size}, step, {0, padding}, {1, dilation}, ceil_mode});
+         int64_t dilation, bool ceil_mode, bool relu) {
+        return max_pool1d(input, {.kernel = {1, kernel_size},
+                                  .stride = Size2{1, stride.value_or(kernel_size)},
+                                  .padding = {0, padding},
+                                  .dilation = {1, dilation},
+                                  .ceil_mode = ceil_mode,
+                                  .relu = relu});
       },
       py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(),
-      py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("ceil_mode") = false, Unlocked(),
-      "Largest element of each window of input (N, C, L). ``stride`` defaults to the kernel.");
+      py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("ceil_mode") = false,
+      py::arg("relu") = false, Unlocked(),
+      "Largest element of each window of input (N, C, L), or of relu(input). ``stride`` defaults "
+      "to the kernel.");
   m.def(
       "max_pool2d",
       [](const Tensor& input, Size2 kernel_size, std::optional<Size2> stride, Size2 padding,
-         Size2 dilation, bool ceil_mode) {
-        return max_pool2d(input, {kernel_size, stride, padding, dilation, ceil_mode});
+         Size2 dilation, bool ceil_mode, bool relu) {
+        return max_pool2d(input, {.kernel = kernel_size,
+                                  .stride = stride,
+                                  .padding = padding,
+                                  .dilation = dilation,
+                                  .ceil_mode = ceil_mode,
+                                  .relu = relu});
       },
       py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(),
-      py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("ceil_mode") = false, Unlocked(),
+      py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("ceil_mode") = false,
+      py::arg("relu") = false, Unlocked(),
       "Largest element of each window of input (N, C, H, W), stored channels-last.\n\n"
       "``stride`` defaults to the kernel. NaN propagates, ties go to the first element, the "
-      "padding is minus infinity. Raises ShapeError if padding > kernel / 2.");
+      "padding is minus infinity. With ``relu`` the result and the gradient are those of "
+      "``max_pool2d(relu(input), ...)``, in one pass. Raises ShapeError if padding > kernel / 2.");
   m.def(
       "avg_pool2d",
       [](const Tensor& input, Size2 kernel_size, std::optional<Size2> stride, Size2 padding,

@@ -981,9 +981,10 @@ def max_pool1d(
     padding: typing.SupportsInt | typing.SupportsIndex = 0,
     dilation: typing.SupportsInt | typing.SupportsIndex = 1,
     ceil_mode: builtins.bool = False,
+    relu: builtins.bool = False,
 ) -> Tensor:
     """
-    Largest element of each window of input (N, C, L). ``stride`` defaults to the kernel.
+    Largest element of each window of input (N, C, L), or of relu(input). ``stride`` defaults to the kernel.
     """
 
 def max_pool2d(
@@ -993,11 +994,12 @@ def max_pool2d(
     padding: int | collections.abc.Sequence[int] = 0,
     dilation: int | collections.abc.Sequence[int] = 1,
     ceil_mode: builtins.bool = False,
+    relu: builtins.bool = False,
 ) -> Tensor:
     """
     Largest element of each window of input (N, C, H, W), stored channels-last.
 
-    ``stride`` defaults to the kernel. NaN propagates, ties go to the first element, the padding is minus infinity. Raises ShapeError if padding > kernel / 2.
+    ``stride`` defaults to the kernel. NaN propagates, ties go to the first element, the padding is minus infinity. With ``relu`` the result and the gradient are those of ``max_pool2d(relu(input), ...)``, in one pass. Raises ShapeError if padding > kernel / 2.
     """
 
 def measure_peak(peak: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> builtins.float:

@@ -141,6 +141,12 @@ struct Product {
     while (first < last && top * step + vertical.taps[last - 1].offset >= source_rows) --last;
     return {first, last};
   }
+  /// Whether some result row has taps above or below the source.
+  bool reaches_over() const {
+    const std::vector<Tap>& t = vertical.taps;
+    return !t.empty() && (t.front().offset < 0 ||
+                          (rows - 1) * vertical.source_step + t.back().offset >= source_rows);
+  }
 };
 
 template <class T>
@@ -163,6 +169,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
   const int64_t tap_count = static_cast<int64_t>(taps.size());
   const int64_t kernel_height = static_cast<int64_t>(vertical.taps.size());
   const int64_t row_taps = kernel_height == 0 ? 0 : tap_count / kernel_height;
+  const bool cut = reaches_over();
   const bool source_larger = n * source_image > tap_count * k * filters;
   for (const Panel* last = panel + count; panel < last; ++panel) {
     const TileShape<T>& shape = isa().gemm<T>().flat_shape(filters - panel->column);
@@ -173,9 +180,9 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
       of_panel.bias = bias_row;
     }
     const int64_t tiles = ceil_div(pixels, shape.rows);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t begin = split_point(pixels, tiles, t);
-      const int64_t tile_rows = split_point(pixels, tiles, t + 1) - begin;
+    for (int64_t t = 0, begin = 0, end; t < tiles; ++t, begin = end) {
+      end = split_point(pixels, tiles, t + 1);
+      const int64_t tile_rows = end - begin;
       T* shifted[kMaxTileRows];
       T* const* target = c + begin;
       if (panel->column > 0) {
@@ -185,7 +192,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
       const Ahead next =
           source_larger ? source_after(a[begin], tile_rows) : packed_after(*panel, t, tiles);
       const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
-      const bool one_image = top / rows == bottom / rows;
+      const bool one_image = cut && top / rows == bottom / rows;
       const auto [from, to] =
           one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
       const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;

@@ -27,7 +27,8 @@ PoolRow row_at(const Pool2dGeometry& g, int64_t oh, bool count_include_pad, bool
               .count_include_pad = count_include_pad,
               .adaptive = adaptive,
               .disjoint = !adaptive && g.stride_h > (g.kh - 1) * g.dilation_h &&
-                          g.stride_w > (g.kw - 1) * g.dilation_w};
+                          g.stride_w > (g.kw - 1) * g.dilation_w,
+              .relu = false};
   if (adaptive) {
     row.h_first = oh * g.h / g.oh;
     row.h_count = row.h_extent = ceil_div((oh + 1) * g.h, g.oh) - row.h_first;
@@ -44,6 +45,12 @@ PoolRow row_at(const Pool2dGeometry& g, int64_t oh, bool count_include_pad, bool
   return row;
 }
 
+/// Whether every pixel of the image lies in exactly one window.
+bool tiled(const Pool2dGeometry& g) {
+  return g.stride_h == g.kh && g.stride_w == g.kw && g.oh * g.kh == g.h && g.ow * g.kw == g.w &&
+         g.pad_h + g.pad_w == 0 && g.dilation_h == 1 && g.dilation_w == 1;
+}
+
 /// Calls run(row, image, y_offset) for every output row of every image.
 template <class Run>
 void for_each_output_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive,
@@ -58,11 +65,12 @@ void for_each_output_row(const Pool2dGeometry& g, bool count_include_pad, bool a
   });
 }
 
-/// Clears grad_x and calls run(row, x_offset, y_offset) for the output rows of one image in order,
-/// since windows may overlap. Threads split images and, where these are few, blocks of channels.
+/// Clears grad_x unless it is `overwritten`, and calls run(row, x_offset, y_offset) for the output
+/// rows of one image in order, since windows may overlap. Threads split images and, where these are
+/// few, blocks of channels.
 template <class T, class Run>
-void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
-                    const Run& run) {
+void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adaptive,
+                    bool overwritten, T* grad_x, const Run& run) {
   constexpr int64_t kManyImages = 16, kBlock = 64;
   const int64_t width = g.n >= kManyImages ? std::max<int64_t>(g.c, 1) : kBlock;
   const int64_t blocks = ceil_div(g.c, width), pixels = g.h * g.w;
@@ -72,9 +80,9 @@ void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adapti
       const int64_t image = item / blocks, channel = item % blocks * width;
       const int64_t channels = std::min(width, g.c - channel);
       const int64_t x_offset = image * pixels * g.c + channel;
-      if (channels == g.c) {
+      if (!overwritten && channels == g.c) {
         std::memset(grad_x + x_offset, 0, pixels * g.c * sizeof(T));
-      } else {
+      } else if (!overwritten) {
         for (int64_t i = 0; i < pixels; ++i)
           std::fill_n(grad_x + x_offset + i * g.c, channels, T(0));
       }
@@ -108,7 +116,8 @@ void max_pool2d(const MaxPool2dArgs& args, Stream) {
   const Pool2dGeometry& g = args.g;
   with_floating(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
-    for_each_output_row(g, false, false, [&](const PoolRow& row, int64_t image, int64_t y_offset) {
+    for_each_output_row(g, false, false, [&](PoolRow row, int64_t image, int64_t y_offset) {
+      row.relu = args.relu;
       const T* x = static_cast<const T*>(args.x) + image * g.h * g.w * g.c;
       T* y = static_cast<T*>(args.y) + y_offset;
       if (args.argmax == nullptr) {
@@ -133,7 +142,7 @@ void max_pool2d_backward(const MaxPool2dBackwardArgs& args, Stream) {
   with_real(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
     T* grad_x = static_cast<T*>(args.grad_x);
-    for_each_image(args.g, false, false, grad_x,
+    for_each_image(args.g, false, false, tiled(args.g), grad_x,
                    [&](const PoolRow& row, int64_t x_offset, int64_t y_offset) {
                      rows.max_backward(row, static_cast<const T*>(args.grad_y) + y_offset,
                                        args.argmax + y_offset, grad_x + x_offset);
@@ -165,7 +174,7 @@ void avg_pool2d_backward(const AvgPool2dBackwardArgs& args, Stream) {
   with_real(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
     T* grad_x = static_cast<T*>(args.grad_x);
-    for_each_image(args.g, args.count_include_pad, args.adaptive, grad_x,
+    for_each_image(args.g, args.count_include_pad, args.adaptive, false, grad_x,
                    [&](const PoolRow& row, int64_t x_offset, int64_t y_offset) {
                      rows.average_backward(row, static_cast<const T*>(args.grad_y) + y_offset,
                                            grad_x + x_offset);

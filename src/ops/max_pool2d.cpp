@@ -34,9 +34,9 @@ Tensor max_pool(const char* op, const Tensor& x, const Pool2dOptions& options, c
   Tensor argmax;
   if (records) argmax = empty(shape, {DType::kInt32, x.device()}, MemoryFormat::kChannelsLast);
   if (y.numel() > 0) {
-    launch<MaxPool2dArgs>(
-        op, x.device(), &KernelTable::max_pool2d,
-        {g, x.dtype(), source.data(), y.data(), records ? argmax.data<int32_t>() : nullptr});
+    launch<MaxPool2dArgs>(op, x.device(), &KernelTable::max_pool2d,
+                          {g, x.dtype(), options.relu, source.data(), y.data(),
+                           records ? argmax.data<int32_t>() : nullptr});
   }
   if (records) {
     auto node = std::make_shared<MaxPool2dNode>(op);

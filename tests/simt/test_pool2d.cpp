@@ -109,18 +109,24 @@ const Pool2dGeometry kPools[] = {
 };
 
 template <class T>
-void check_max_pool(const Pool2dGeometry& g, const std::vector<T>& x, bool misaligned) {
+void check_max_pool(const Pool2dGeometry& g, const std::vector<T>& x, bool misaligned,
+                    bool relu = false) {
   const int64_t outputs = g.n * g.oh * g.ow * g.c;
   std::vector<T> padded = x;
   padded.insert(padded.begin(), misaligned, T(0));
   Arrays expected(64);
   const T* const source = expected.in(x);
   int32_t* const argmax = expected.out<int32_t>(outputs);
-  cpu_kernels().max_pool2d({g, dtype_of<T>(), source, expected.out<T>(outputs), argmax}, Stream{});
+  cpu_kernels().max_pool2d({g, dtype_of<T>(), relu, source, expected.out<T>(outputs), argmax},
+                           Stream{});
   const std::vector<int32_t> indices(argmax, argmax + outputs);
   for (const bool wanted : {false, true}) {
     check_kernel<MaxPool2dArgs>(cpu_kernels().max_pool2d, cuda::max_pool2d, [&](Arrays& a) {
-      return MaxPool2dArgs{g, dtype_of<T>(), a.in(padded) + misaligned, a.out<T>(outputs),
+      return MaxPool2dArgs{g,
+                           dtype_of<T>(),
+                           relu,
+                           a.in(padded) + misaligned,
+                           a.out<T>(outputs),
                            wanted ? a.out<int32_t>(outputs) : nullptr};
     });
   }
@@ -139,6 +145,7 @@ void check_max_pools() {
     CAPTURE(g.h);
     const int64_t inputs = g.n * g.h * g.w * g.c;
     check_max_pool<T>(g, integers<T>(inputs, -100, 100), false);
+    check_max_pool<T>(g, integers<T>(inputs, -100, 10), false, true);
     check_max_pool<T>(g, integers<T>(inputs, 0, 2), true);  // many ties
   }
 }
@@ -156,6 +163,7 @@ TEST_CASE("max_pool2d of NaN and of infinities") {
     auto x = integers<float>(g.n * g.h * g.w * g.c, 0, 3);
     for (float& value : x) value = value == 3 ? nan : value == 2 ? -inf : value;
     check_max_pool(g, x, false);
+    check_max_pool(g, x, false, true);
     check_max_pool(g, std::vector<float>(x.size(), -inf), false);
   }
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, overload
 
 from striate.nn.activation import ReLU
@@ -10,27 +11,32 @@ from striate.nn.conv import Conv2d
 from striate.nn.fusion import FusedConv2d
 from striate.nn.module import Module
 from striate.nn.normalization import BatchNorm1d, BatchNorm2d, norm_relu
+from striate.nn.pooling import MaxPool1d, MaxPool2d, relu_max_pool
 
 _NORMS = (BatchNorm1d, BatchNorm2d)
+_POOLS = (MaxPool1d, MaxPool2d)
 
-# A layer, and the ReLU that is called with it if it is a batch norm.
-_Call = tuple[Module, ReLU | None]
+# What calls one layer, or two that are one op: a batch norm and ReLU, or ReLU and a max-pooling.
+_Call = Callable[[Any], Any]
 
 
 def _calls_of(layers: Sequence[Module]) -> tuple[_Call, ...]:
     calls: list[_Call] = []
+    previous: Module | None = None  # the last layer, unless it is half of a pair
     for layer in layers:
-        previous, relu = calls[-1] if calls else (None, None)
-        if isinstance(layer, ReLU) and isinstance(previous, _NORMS) and relu is None:
-            calls[-1] = (previous, layer)
+        if isinstance(layer, ReLU) and isinstance(previous, _NORMS):
+            calls[-1], previous = partial(norm_relu, previous, layer), None
+        elif isinstance(layer, _POOLS) and isinstance(previous, ReLU):
+            calls[-1], previous = partial(relu_max_pool, previous, layer), None
         else:
-            calls.append((layer, None))
+            calls.append(layer)
+            previous = layer
     return tuple(calls)
 
 
 def _run(calls: Sequence[_Call], input: Any) -> Any:
-    for layer, relu in calls:
-        input = layer(input) if relu is None else norm_relu(layer, relu, input)
+    for call in calls:
+        input = call(input)
     return input
 
 

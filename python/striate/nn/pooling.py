@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from striate._core import Tensor, adaptive_avg_pool2d, avg_pool2d, max_pool1d, max_pool2d
+from striate.nn.activation import ReLU
 from striate.nn.module import Module
 
 Size2 = int | tuple[int, int]
@@ -29,9 +30,10 @@ class _MaxPool(Module):
         self.dilation = dilation
         self.ceil_mode = ceil_mode
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        """Of ``relu(input)`` on request."""
         return self._op(
-            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, relu
         )
 
     def extra_repr(self) -> str:
@@ -51,6 +53,19 @@ class MaxPool2d(_MaxPool):
     """Largest element of each window of (N, C, H, W)."""
 
     _op = staticmethod(max_pool2d)
+
+
+def relu_max_pool(relu: Module, pool: Module, input: Tensor) -> Tensor:
+    """``pool(relu(input))``, in one op where that makes no difference: hooks would see what lies
+    between the two.
+    """
+    fuses = (
+        type(pool).forward is _MaxPool.forward
+        and type(relu).forward is ReLU.forward
+        and not (pool._hooked or relu._hooked)
+    )
+    output: Tensor = pool(input, relu=True) if fuses else pool(relu(input))
+    return output
 
 
 class AvgPool2d(Module):

@@ -130,7 +130,8 @@ void tile(const TileArgs<T>& args) {
     const T* dense = a[0];
     for (int64_t i = 0; i < args.k; i += kStep<T>, dense += kStep<T>,
                  b += kVectors * V::kLanes * kStep<T>, ahead += args.ahead_step) {
-      __builtin_prefetch(ahead, 0, 2);  // into the L2 cache: the first is full
+      // Into the L2 cache: the first is full. Few filters read little, and lack the registers.
+      if constexpr (kVectors > 1) __builtin_prefetch(ahead, 0, 2);
       add_step<V, T>(acc, [&](int r) { return kDense ? dense + r * kLanes<T> : a[r] + i; }, b);
     }
   }

@@ -139,6 +139,7 @@ struct PoolRow {
   int64_t h_extent;                  // those that the divisor of an average counts
   bool count_include_pad, adaptive;
   bool disjoint;  // no pixel lies in two windows
+  bool relu;      // of the largest element, whose index is then -1 if that is 0
 };
 
 /// The windows along one axis of a pooling.

@@ -41,6 +41,28 @@ inline Window window_at(const PoolRow& row, int64_t i) {
   };
 }
 
+/// Calls body(i, window, has_next) on all windows of a row. Most are whole, and such differ from
+/// the one before by constants. If a whole one follows, so does a pixel wherever this one reads:
+/// what a vector touches there is in bounds, and written later.
+template <class Body>
+inline void for_each_window(const PoolRow& row, const Body& body) {
+  const int64_t reach =
+      row.w + row.pad_w - (row.kw - 1) * row.dilation_w;  // of a whole one's start
+  const int64_t first = row.adaptive ? row.ow : (row.pad_w + row.stride_w - 1) / row.stride_w;
+  const int64_t last =
+      row.adaptive || reach <= 0 ? 0 : smaller((reach + row.stride_w - 1) / row.stride_w, row.ow);
+  Window window;
+  for (int64_t i = 0; i < row.ow; ++i) {
+    if (first < i && i < last) {
+      window.first += row.stride_w * row.pixel;
+      window.position += static_cast<int32_t>(row.stride_w);
+    } else {
+      window = window_at(row, i);
+    }
+    body(i, window, i + 1 < last);
+  }
+}
+
 /// The next narrower vector, down to 16 bytes and then to one element.
 template <class T, int L>
 constexpr int kNarrower = sizeof(Compute<T>) * L > 16 ? L / 2 : 1;
@@ -65,14 +87,27 @@ inline void for_each_covering_block(int64_t c, const Body& body) {
   if (c % L != 0) body.template operator()<L>(c - L);
 }
 
+/// Calls body<lanes>(0) with the narrowest vector that holds all c channels, false if there is
+/// none. It reads and writes past them, but not past as many again.
+template <class T, int L, class Body>
+inline bool in_one_block(int64_t c, const Body& body) {
+  if (2 * c <= L) {
+    if constexpr (sizeof(Compute<T>) * L > 16) return in_one_block<T, L / 2>(c, body);
+    if (2 * c < L) return false;
+  }
+  if (c > L) return false;
+  body.template operator()<L>(0);
+  return true;
+}
+
 template <int L, class T>
 inline Vector<T, L> broadcast(T value) {
   return value - Vector<T, L>{};
 }
 
-/// kSide: the window's rows and columns where both are known (2 x 2 unrolls, 30 % faster), else 0.
+/// kSide: the window's rows and columns where both are known (2 x 2 unrolls), else 0.
 template <bool kIndex, int kSide, int L, class T>
-inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
+inline void max_block(const Window& window, bool relu, const T* x, T* y, int32_t* argmax) {
   using V = Compute<T>;
   using Index = Vector<Integer<V>, L>;
   const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
@@ -86,13 +121,20 @@ inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
     Integer<V> position = window.position + static_cast<int32_t>(r) * window.row_position;
 #pragma GCC unroll 2
     for (int64_t k = 0; k < columns; ++k) {
-      const Vector<V, L> v = load<L>(p);
-      const auto stays = (v <= best) | (best != best);  // the first maximum, the first NaN
-      best = stays ? best : v;
-      if constexpr (kIndex) at = stays ? at : broadcast<L>(position);
+      if (r > 0 || k > 0) {  // `best` is the first
+        const Vector<V, L> v = load<L>(p);
+        const auto stays = (v <= best) | (best != best);  // the first maximum, the first NaN
+        best = stays ? best : v;
+        if constexpr (kIndex) at = stays ? at : broadcast<L>(position);
+      }
       p += window.column_step;
       position += window.column_position;
     }
+  }
+  if (relu) {
+    const auto cut = best <= 0;
+    best = cut ? Vector<V, L>{} : best;
+    if constexpr (kIndex) at = cut ? broadcast<L>(Integer<V>{-1}) : at;
   }
   store<L>(y, best);
   if constexpr (kIndex && L == 1) {
@@ -104,33 +146,40 @@ inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
 
 template <bool kIndex, class T>
 inline void max_row(const PoolRow& row, const T* x, T* y, int32_t* argmax) {
-  for (int64_t i = 0; i < row.ow; ++i) {
-    const Window window = window_at(row, i);
-    const auto block = [&]<int kSide, int L>(int64_t channel) {
+  for_each_window(row, [&](int64_t i, const Window& window, bool has_next) {
+    const auto block = [&]<int L>(int64_t channel) {
       const int64_t at = i * row.pixel + channel;
-      max_block<kIndex, kSide, L>(window, x + channel, y + at, kIndex ? argmax + at : nullptr);
+      int32_t* index = kIndex ? argmax + at : nullptr;
+      if (window.rows == 2 && window.columns == 2) {
+        max_block<kIndex, 2, L>(window, row.relu, x + channel, y + at, index);
+      } else {
+        max_block<kIndex, 0, L>(window, row.relu, x + channel, y + at, index);
+      }
     };
-    if (window.rows == 2 && window.columns == 2) {
-      for_each_covering_block<T, kLanes<T>>(
-          row.c, [&]<int L>(int64_t channel) { block.template operator()<2, L>(channel); });
-    } else {
-      for_each_covering_block<T, kLanes<T>>(
-          row.c, [&]<int L>(int64_t channel) { block.template operator()<0, L>(channel); });
-    }
-  }
+    if (has_next && in_one_block<T, kLanes<T>>(row.c, block)) return;
+    for_each_covering_block<T, kLanes<T>>(row.c, block);
+  });
 }
 
 /// One block of channels of a window: the gradient goes where argmax says, and zero elsewhere.
-template <int L, bool kAdd, class T>
+template <int L, bool kAdd, int kSide, class T>
 inline void max_backward_block(const Window& window, const T* grad_y, const int32_t* argmax,
                                T* grad_x) {
   using Index = Vector<Integer<T>, L>;
   const Vector<T, L> grad = load<L>(grad_y);
-  const Index at = __builtin_convertvector(load<L>(argmax), Index);
-  for (int64_t r = 0; r < window.rows; ++r) {
+  Index at;
+  if constexpr (L == 1) {
+    at = *argmax;
+  } else {
+    at = __builtin_convertvector(load<L>(argmax), Index);
+  }
+  const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
+#pragma GCC unroll 2
+  for (int64_t r = 0; r < rows; ++r) {
     T* p = grad_x + window.first + r * window.row_step;
     Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
-    for (int64_t k = 0; k < window.columns; ++k) {
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < columns; ++k) {
       const Vector<T, L> share = at == broadcast<L>(position) ? grad : Vector<T, L>{};
       store<L>(p, kAdd ? load<L>(p) + share : share);
       p += window.column_step;
@@ -143,31 +192,33 @@ inline void max_backward_block(const Window& window, const T* grad_y, const int3
 /// Others own their pixels, so that their blocks of channels may overlap.
 template <class T>
 void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x) {
-  for (int64_t i = 0; i < row.ow; ++i, grad_y += row.pixel, argmax += row.pixel) {
-    const Window window = window_at(row, i);
-    if (window.rows == 0 || window.columns == 0) continue;
-    const auto scatter = [&](int64_t channel) {
-      grad_x[argmax[channel] * row.pixel + channel] += grad_y[channel];
-    };
+  for_each_window(row, [&](int64_t i, const Window& window, bool has_next) {
+    if (window.rows == 0 || window.columns == 0) return;
+    const T* grad = grad_y + i * row.pixel;
+    const int32_t* index = argmax + i * row.pixel;
     if (row.disjoint) {
-      for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
-        if constexpr (L == 1) {
-          scatter(channel);
+      const auto block = [&]<int L>(int64_t channel) {
+        if (window.rows == 2 && window.columns == 2) {
+          max_backward_block<L, false, 2>(window, grad + channel, index + channel,
+                                          grad_x + channel);
         } else {
-          max_backward_block<L, false>(window, grad_y + channel, argmax + channel,
-                                       grad_x + channel);
+          max_backward_block<L, false, 0>(window, grad + channel, index + channel,
+                                          grad_x + channel);
         }
-      });
+      };
+      const bool whole = row.c == row.pixel && has_next;
+      if (whole && in_one_block<T, kLanes<T>>(row.c, block)) return;
+      for_each_covering_block<T, kLanes<T>>(row.c, block);
     } else {
       for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
-        if constexpr (L == 1) {
-          scatter(channel);
-        } else {
-          max_backward_block<L, true>(window, grad_y + channel, argmax + channel, grad_x + channel);
+        if constexpr (L > 1) {
+          max_backward_block<L, true, 0>(window, grad + channel, index + channel, grad_x + channel);
+        } else if (index[channel] >= 0) {
+          grad_x[index[channel] * row.pixel + channel] += grad[channel];
         }
       });
     }
-  }
+  });
 }
 
 template <class T>
