@@ -64,6 +64,8 @@ struct ElementKernels {
   void (*shifted_exp)(int64_t n, const T* x, T shift, T* y) = nullptr;
   /// y = the sum of a grid of rows, which are readable a vector past their n elements.
   void (*grid_sum)(const RowGrid<T>& grid, int64_t n, T* y) = nullptr;
+  /// y[r] = the sum of products of x and row r of a matrix [rows][n].
+  void (*dot)(int64_t n, const T* x, int64_t rows, const T* matrix, T* y) = nullptr;
   /// Largest element; NaN is skipped. n >= 1.
   T (*max)(int64_t n, const T* x) = nullptr;
 
