@@ -170,6 +170,7 @@ struct Conv2dPlan {
   const char* name = "";    // the algorithm's, for reports
   bool as_stored = false;   // what is packed is a dense [o][kh][kw][i]: a weight stored so will do
   int64_t moment_rows = 0;  // of a chunk of RowMoments that a forward pass leaves; 0: none
+  int32_t threads = 0;      // that the workspace is for, where each has a part of its own
 };
 /// Statistics of x [rows][c], by chunks of `chunk_rows` rows, of which the last has what is left:
 /// values [chunks][2][c] are each chunk's means and sums of squared deviations from them.

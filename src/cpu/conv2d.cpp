@@ -97,7 +97,7 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
     case kDirect:
       return direct(g, pass, x, packed, epilogue, y, workspace);
     case kCol2im:
-      return col2im(g, plan, x, packed, epilogue.bias, y, workspace);
+      return col2im(g, x, packed, epilogue.bias, y);
     case kInPlace:
       return in_place(g, pass, x, packed, epilogue, y, workspace);
     default:
@@ -157,8 +157,9 @@ void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
   with_type(args.dtype, [&]<class T>() {
     if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
     winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),
-                         static_cast<const T*>(args.x), static_cast<const T*>(args.grad_y),
-                         static_cast<T*>(args.grad_weight), args.workspace);
+                         args.plan, static_cast<const T*>(args.x),
+                         static_cast<const T*>(args.grad_y), static_cast<T*>(args.grad_weight),
+                         args.workspace);
   });
 }
 

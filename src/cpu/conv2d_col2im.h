@@ -9,14 +9,12 @@ namespace striate::cpu {
 /// and the instruction set alone.
 template <class T>
 bool col2im_pays(const Conv2dGeometry& g, ConvPass pass);
-/// The workspace is enough for the threads there are now.
 template <class T>
 Conv2dPlan col2im_plan(const Conv2dGeometry& g);
 template <class T>
 void col2im_pack(const Conv2dPackArgs& args);
 /// grad_x = bias + the gradient of conv with respect to its input.
 template <class T>
-void col2im(const Conv2dGeometry& g, const Conv2dPlan& plan, const T* grad_y, const T* packed,
-            const T* bias, T* grad_x, void* workspace);
+void col2im(const Conv2dGeometry& g, const T* grad_y, const T* packed, const T* bias, T* grad_x);
 
 }  // namespace striate::cpu

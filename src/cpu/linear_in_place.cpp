@@ -17,7 +17,10 @@ constexpr int64_t kMostRows = 32;         // of x; with more, packing is cheap b
 constexpr int64_t kLeastWeight = 262144;  // values; a smaller one is packed in no time
 constexpr int64_t kInputs = 4096;         // summed over at a time: what x' takes of the L2 cache
 constexpr int64_t kDots = 16;             // results of one call
-constexpr int64_t kTerms = 128;           // weight rows whose pieces one sweep over columns reads
+// Of a tile. Rows a multiple of 4 KB long share the sets of an L1 cache, which keep eight lines
+// each.
+constexpr int64_t kWeightRows = 7;
+constexpr int64_t kTerms = 128;  // weight rows whose pieces one sweep over columns reads
 
 /// Columns of the transposed input with what fills its last panel.
 template <class T>
@@ -67,7 +70,9 @@ void forward(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogu
   });
 
   T* sums[2] = {workspace + padded * g.c, workspace + padded * (g.c + g.o)};
-  const int64_t blocks = row_blocks<T>(g.o), parts = std::min(blocks, kMinUnits);
+  const GemmKernels<T>& gemm = isa().gemm<T>();
+  const int64_t most = std::min<int64_t>(kWeightRows, gemm.shapes[gemm.count - 1].rows);
+  const int64_t blocks = ceil_div(g.o, most), parts = std::min(blocks, kMinUnits);
   const int64_t chunks = ceil_div(g.c, kInputs), zero = 0;
   parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
     const int64_t first_block = split_point(blocks, parts, begin);
@@ -86,7 +91,7 @@ void forward(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogu
             a[r] = weight + (first + r) * g.c + input;
             c[r] = target + (first + r) * padded + panel.column;
           }
-          const TileShape<T>& shape = isa().gemm<T>().shape(g.n - panel.column);
+          const TileShape<T>& shape = gemm.shape(g.n - panel.column);
           shape.tile[rows]({a,
                             c,
                             &zero,

@@ -55,7 +55,7 @@ struct Run {
     tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
                 {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
     transforms<T>(g.m).input(
-        {pixels, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
+        {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
   void store_tile(int64_t tile, const T* m, const Panel& panel) const {
@@ -175,22 +175,21 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   run.epilogue.stream &= layout.lanes * sizeof(T) == 64;  // a line at a time
   const std::vector<Panel> all = panels<T>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
-  int64_t blocks = ceil_div(g.tiles(), layout.tiles);
-  if (blocks > slots) blocks = ceil_div(blocks, slots) * slots;  // as many for each thread
-  // With few blocks the panels are shared out as well, and each part transforms its input anew.
-  const int64_t parts = std::min(panel_count, ceil_div(4 * slots, blocks) > 4 ? slots : 1);
-  const int64_t units = blocks * parts;
+  const int64_t blocks = ceil_div(g.tiles(), layout.tiles);
+  // Units of a block and a panel, so that few blocks are shared out evenly too; a block whose
+  // panels two slots share is transformed by both.
+  const int64_t units = blocks * panel_count;
   slots = std::min(slots, units);
   parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) {
-      for (int64_t unit = split_point(units, slots, slot);
-           unit < split_point(units, slots, slot + 1); ++unit) {
-        const int64_t block = unit % blocks, part = unit / blocks;
+      const int64_t last = split_point(units, slots, slot + 1);
+      for (int64_t unit = split_point(units, slots, slot); unit < last;) {
+        const int64_t block = unit / panel_count, panel = unit % panel_count;
+        const int64_t count = std::min(panel_count - panel, last - unit);
         const int64_t first = split_point(g.tiles(), blocks, block);
-        const int64_t panel = split_point(panel_count, parts, part);
-        run.block(first, split_point(g.tiles(), blocks, block + 1) - first, &all[panel],
-                  split_point(panel_count, parts, part + 1) - panel,
+        run.block(first, split_point(g.tiles(), blocks, block + 1) - first, &all[panel], count,
                   scratch + slot * (layout.v_size + layout.m_size));
+        unit += count;
       }
     }
   });

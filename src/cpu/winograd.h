@@ -61,10 +61,11 @@ template <class T>
 void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const T* packed,
               const Epilogue<T>& epilogue, T* y, void* workspace);
 
+/// The workspace is enough for the threads there are now.
 template <class T>
 Conv2dPlan winograd_weight_grad_plan(const WinogradGeometry& g);
 template <class T>
-void winograd_weight_grad(const WinogradGeometry& g, const T* x, const T* grad_y, T* grad_weight,
-                          void* workspace);
+void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x,
+                          const T* grad_y, T* grad_weight, void* workspace);
 
 }  // namespace striate::cpu

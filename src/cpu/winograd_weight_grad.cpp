@@ -1,103 +1,187 @@
 // The weight gradient by Winograd's transforms, dW = G' [sum over tiles (A dY A') (B' x B)] G: for
-// each point, one product of gradients by inputs over the tiles. Blocks of tiles are transformed,
-// then multiplied into sums that the last step transforms back. Every sum runs over the tiles in
-// their order, so threads do not show.
+// each point, one product of gradients by inputs over the tiles. A unit of work is a range of tiles
+// by some filters: a thread transforms its blocks of tiles in the order in which the product reads
+// them and keeps the sums to itself, so that all of it stays in its caches. Ranges of tiles are a
+// function of the geometry and are added up in their order, so threads do not show.
 #include <algorithm>
 #include <vector>
 
 #include "cpu/conv2d_pass.h"
-#include "cpu/outer_product.h"
 #include "cpu/winograd.h"
+#include "striate/runtime.h"
 
 namespace striate::cpu {
 namespace {
 
-/// Tiles of a block, and where its scratch lies. The more tiles, the fewer passes over the sums;
-/// what a block holds should stay in the caches.
+/// How the work is cut, and where a unit's scratch lies: input [point][panel][tile][width],
+/// grad [point][panel of filters][tile][width] and sums [panel][point][filter][width], of one panel
+/// only if a unit has one block. Every part transforms all of the input, so there are no more than
+/// keep the threads busy.
 template <class T>
 struct Layout {
-  int64_t tiles, blocks;
+  int64_t lanes;
+  int64_t splits, parts;            // of the tiles, by the geometry alone; of the filters
+  int64_t filters;                  // of the largest part
+  int64_t blocks, tiles;            // of a unit, of the largest block
+  std::vector<Panel> panels;        // of channels
   int64_t input_plane, grad_plane;  // elements between points, see BlockLayout in winograd.cpp
-  int64_t zeros, input, grad, sums;
+  int64_t sum_plane, panel_sums;    // between points, between panels
 
-  explicit Layout(const WinogradGeometry& g) {
-    const int64_t lanes = isa().winograd<T>().lanes;
-    const int64_t tile_bytes = g.points() * (g.channels + g.filters) * int64_t{sizeof(T)};
-    const int64_t target = std::clamp(kBlockBytes / tile_bytes, kLeastTiles, kMostTiles);
-    blocks = std::max<int64_t>(1, ceil_div(g.tiles(), target));
-    tiles = ceil_div(g.tiles(), blocks);
-    input_plane = (tiles * g.channels / lanes | 1) * lanes;
-    grad_plane = (tiles * g.filters / lanes | 1) * lanes;
-    zeros = std::max(g.channels, g.filters);
-    input = g.points() * input_plane;
-    grad = g.points() * grad_plane;
-    sums = g.points() * g.filters * g.channels;
+  Layout(const WinogradGeometry& g, int64_t threads)
+      : lanes(isa().winograd<T>().lanes), panels(cpu::panels<T>(g.channels)) {
+    const int64_t weight_bytes = 9 * g.channels * g.filters * int64_t{sizeof(T)};
+    const int64_t most = std::min(g.tiles() / kSplitTiles, kPartialBytes / weight_bytes);
+    for (splits = 1; splits < kMinUnits && 2 * splits <= most;) splits *= 2;
+    const int64_t most_parts = std::max<int64_t>(1, g.filters / kMaxTileWidth);
+    for (parts = 1; parts < most_parts && units() < 4 * threads && units() % threads != 0;) ++parts;
+    filters = ceil_div(g.filters / lanes, parts) * lanes;
+    const int64_t unit_tiles = ceil_div(g.tiles(), splits);
+    blocks = ceil_div(unit_tiles, kBlockTiles);
+    tiles = ceil_div(unit_tiles, blocks);
+    const auto odd = [&](int64_t elements) { return (elements / lanes | 1) * lanes; };
+    input_plane = odd(tiles * g.channels);
+    grad_plane = odd(tiles * filters);
+    sum_plane = odd(filters * panels[0].width);
+    panel_sums = g.points() * sum_plane;
   }
-  size_t bytes() const { return (zeros + input + grad + sums) * sizeof(T); }
+  int64_t units() const { return splits * parts; }
+  int64_t sums() const { return (blocks > 1 ? std::ssize(panels) : 1) * panel_sums; }
+  /// Elements of the zeros and of the splits' gradients, which are added up in the end.
+  int64_t shared(const WinogradGeometry& g) const {
+    return std::max(g.channels, g.filters) + (splits > 1 ? splits * 9 * g.channels * g.filters : 0);
+  }
+  /// Elements of one unit's scratch.
+  int64_t scratch(const WinogradGeometry& g) const {
+    return g.points() * (input_plane + grad_plane) + sums();
+  }
 
-  static constexpr int64_t kBlockBytes = 4 << 20, kLeastTiles = 96, kMostTiles = 256;
+  static constexpr int64_t kSplitTiles = 192;  // transforming back should be worth it
+  static constexpr int64_t kPartialBytes = 16 << 20;
+  static constexpr int64_t kBlockTiles = 64;
+};
+
+/// What products ask for while they compute, a cache line for each tile: the images under the tiles
+/// that are transformed next.
+template <class T>
+class Ahead {
+ public:
+  Ahead(const WinogradGeometry& g, int64_t first_tile, int64_t tiles, const T* x, const T* grad_y) {
+    const auto from = g.corner(std::min(first_tile, g.tiles() - 1));
+    const auto to = g.corner(std::min(first_tile + tiles, g.tiles() - 1));
+    const auto rows = [&](const T* image, int64_t h, int64_t row) {
+      return Range{image + (from.image * h + from.row) * row,
+                   image + (to.image * h + to.row) * row};
+    };
+    input_ = rows(x, g.h, g.w * g.channels);
+    grad_ = rows(grad_y, g.oh, g.ow * g.filters);
+  }
+
+  /// The next `count` lines and the step between them.
+  std::pair<const T*, int64_t> lines(int64_t count) {
+    Range& range = input_.next < input_.end ? input_ : grad_;
+    if (range.next >= range.end) return {range.next, 0};
+    range.next += count * kLine;
+    return {range.next - count * kLine, kLine};
+  }
+
+ private:
+  static constexpr int64_t kLine = 64 / sizeof(T);
+  struct Range {
+    const T *next, *end;
+  };
+  Range input_, grad_;
 };
 
 template <class T>
 struct Run {
   const WinogradGeometry& g;
   const WinogradTransforms<T>& transforms;
-  const Layout<T> layout;
+  const Layout<T>& layout;
   const T* x;
   const T* grad_y;
-  T* zeros;
-  T* input;
-  T* grad;
-  T* sums;
+  const T* zeros;
 
-  void transform(int64_t first, int64_t count) const {
-    const int64_t lanes = isa().winograd<T>().lanes;
-    const int64_t values = g.points() * (g.channels + g.filters);
-    parallel_for(count, ceil_div(16384, values), [&](int64_t begin, int64_t end) {
-      const T* pixels[kMaxWinogradEdge * kMaxWinogradEdge];
-      for (int64_t t = begin; t < end; ++t) {
-        const WinogradGeometry::Corner c = g.corner(first + t);
-        tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
-                    {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
-        transforms.input({pixels, g.m * g.channels, g.channels / lanes, input + t * g.channels,
-                          lanes, layout.input_plane});
-        tile_pixels(grad_y + c.image * g.oh * g.ow * g.filters, {g.oh, g.ow, g.filters},
-                    {c.row, c.column, g.m}, zeros, pixels);
-        transforms.grad_output({pixels, g.m * g.filters, g.filters / lanes, grad + t * g.filters,
-                                lanes, layout.grad_plane});
-      }
-    });
+  struct Filters {
+    int64_t first, count;
+    std::vector<Panel> panels;
+  };
+  struct Scratch {
+    T *input, *grad, *sums;
+  };
+
+  /// Filters of a part: whole vectors.
+  Filters part(int64_t index) const {
+    const int64_t lanes = layout.lanes, vectors = g.filters / lanes;
+    const int64_t first = split_point(vectors, layout.parts, index) * lanes;
+    const int64_t count = split_point(vectors, layout.parts, index + 1) * lanes - first;
+    return {first, count, panels<T>(count)};
   }
 
-  void multiply(int64_t count, bool accumulate) const {
-    const GemmKernels<T>& gemm = isa().gemm<T>();
-    std::vector<OuterPanel<T>> panels_of_point;
-    for (const Panel& panel : panels<T>(g.channels))
-      panels_of_point.push_back(
-          {panel.column, panel.column, panel.filled, &gemm.shape(g.channels - panel.column)});
-    const int64_t macs = count * g.filters * g.channels;
-    parallel_for(g.points(), ceil_div(kGrainMacs, macs), [&](int64_t begin, int64_t end) {
-      OuterScratch<T> scratch(g.filters, count);
-      std::vector<const T*> rows(count);
-      for (int64_t point = begin; point < end; ++point) {
-        for (int64_t t = 0; t < count; ++t)
-          rows[t] = input + point * layout.input_plane + t * g.channels;
-        outer_product<T>(
-            {grad + point * layout.grad_plane, g.filters, g.filters, rows.data(), g.channels, count,
-             sums + point * g.filters * g.channels, g.channels, accumulate},
-            panels_of_point.data(), static_cast<int64_t>(panels_of_point.size()), scratch);
-      }
-    });
+  void transform(int64_t first, int64_t count, const Filters& filters, const Scratch& to) const {
+    const int64_t lanes = layout.lanes;
+    const T* pixels[kMaxWinogradEdge * kMaxWinogradEdge];
+    for (int64_t t = 0; t < count; ++t) {
+      const WinogradGeometry::Corner c = g.corner(first + t);
+      tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
+                  {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
+      for (const Panel& panel : layout.panels)
+        transforms.input({pixels, panel.column, g.m * g.channels, panel.width / lanes,
+                          to.input + panel.column * layout.tiles + t * panel.width, lanes,
+                          layout.input_plane});
+      tile_pixels(grad_y + c.image * g.oh * g.ow * g.filters, {g.oh, g.ow, g.filters},
+                  {c.row, c.column, g.m}, zeros, pixels);
+      for (const Panel& panel : filters.panels)
+        transforms.grad_output(
+            {pixels, filters.first + panel.column, g.m * g.filters, panel.width / lanes,
+             to.grad + panel.column * layout.tiles + t * panel.width, lanes, layout.grad_plane});
+    }
   }
 
-  void finish(T* grad_weight) const {
-    const int64_t plane = g.filters * g.channels;
-    parallel_for(g.filters, ceil_div(16384, g.points() * g.channels),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t filter = begin; filter < end; ++filter)
-                     transforms.grad_filter(sums + filter * g.channels, g.channels, plane,
-                                            grad_weight + filter * 9 * g.channels, g.channels);
-                 });
+  /// Adds the products of a block's tiles to the sums of one panel, or begins them.
+  void multiply(const Panel& panel, int64_t count, const Filters& filters, const Scratch& from,
+                T* sums, bool accumulate, Ahead<T>& ahead) const {
+    const TileShape<T>& shape = isa().gemm<T>().shape(g.channels - panel.column);
+    const T* input = from.input + panel.column * layout.tiles;
+    std::vector<const T*> b(count);
+    for (int64_t t = 0; t < count; ++t) b[t] = input + t * panel.width;
+    for (int64_t point = 0; point < g.points(); ++point) {
+      for (const Panel& rows : filters.panels) {
+        const T* grad = from.grad + point * layout.grad_plane + rows.column * layout.tiles;
+        T* c = sums + point * layout.sum_plane + rows.column * panel.width;
+        const int64_t pieces = ceil_div(rows.width, int64_t{shape.rows});
+        for (int64_t piece = 0; piece < pieces; ++piece) {
+          const int64_t first = split_point(rows.width, pieces, piece);
+          const int64_t count_rows = split_point(rows.width, pieces, piece + 1) - first;
+          const auto [next, step] = ahead.lines(count);
+          shape.outer[count_rows]({grad + first, rows.width, b.data(), point * layout.input_plane,
+                                   count, c + first * panel.width, panel.width, panel.width,
+                                   accumulate, next, step});
+        }
+      }
+    }
+  }
+
+  /// The gradient of a part's filters from the tiles of one split.
+  void unit(int64_t split, const Filters& filters, const Scratch& scratch, T* grad_weight) const {
+    const int64_t begin = split_point(g.tiles(), layout.splits, split);
+    const int64_t tiles = split_point(g.tiles(), layout.splits, split + 1) - begin;
+    T* result = grad_weight + filters.first * 9 * g.channels;
+    for (int64_t block = 0; block < layout.blocks; ++block) {
+      const int64_t first = split_point(tiles, layout.blocks, block);
+      const int64_t count = split_point(tiles, layout.blocks, block + 1) - first;
+      transform(begin + first, count, filters, scratch);
+      T* sums = scratch.sums;
+      Ahead<T> ahead(g, begin + first + count, count, x, grad_y);
+      for (const Panel& panel : layout.panels) {
+        multiply(panel, count, filters, scratch, sums, block > 0, ahead);
+        if (block + 1 == layout.blocks) {
+          for (int64_t f = 0; f < filters.count; ++f)
+            transforms.grad_filter(sums + f * panel.width, panel.width, layout.sum_plane,
+                                   result + f * 9 * g.channels + panel.column, g.channels);
+        }
+        if (layout.blocks > 1) sums += layout.panel_sums;
+      }
+    }
   }
 };
 
@@ -105,39 +189,55 @@ struct Run {
 
 template <class T>
 Conv2dPlan winograd_weight_grad_plan(const WinogradGeometry& g) {
-  return {static_cast<int32_t>(g.m), 0, Layout<T>(g).bytes()};
+  const Layout<T> layout(g, num_threads());
+  const int64_t slots = std::min<int64_t>(num_threads(), layout.units());
+  return {.algorithm = static_cast<int32_t>(g.m),
+          .packed = 0,
+          .workspace = (layout.shared(g) + slots * layout.scratch(g)) * sizeof(T),
+          .threads = num_threads()};
 }
 
 template <class T>
-void winograd_weight_grad(const WinogradGeometry& g, const T* x, const T* grad_y, T* grad_weight,
-                          void* workspace) {
+void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x,
+                          const T* grad_y, T* grad_weight, void* workspace) {
   const WinogradKernels<T>& kernels = isa().winograd<T>();
-  const Layout<T> layout(g);
+  const Layout<T> layout(g, plan.threads);
   T* zeros = static_cast<T*>(workspace);
-  std::fill_n(zeros, layout.zeros, T(0));
-  T* input = zeros + layout.zeros;
-  T* grad = input + layout.input;
-  const Run<T> run{g,
-                   g.m == 2 ? kernels.f2 : kernels.f4,
-                   layout,
-                   x,
-                   grad_y,
-                   zeros,
-                   input,
-                   grad,
-                   grad + layout.grad};
-  for (int64_t block = 0; block < layout.blocks; ++block) {
-    const int64_t first = split_point(g.tiles(), layout.blocks, block);
-    const int64_t count = split_point(g.tiles(), layout.blocks, block + 1) - first;
-    run.transform(first, count);
-    run.multiply(count, block > 0);
-  }
-  run.finish(grad_weight);
+  T* scratch = zeros + layout.shared(g);
+  const int64_t size = 9 * g.channels * g.filters;
+  T* partial = layout.splits > 1 ? scratch - layout.splits * size : grad_weight;
+  std::fill_n(zeros, std::max(g.channels, g.filters), T(0));
+  const int64_t units = layout.units(), slots = std::min<int64_t>(plan.threads, units);
+  const Run<T> run{g, g.m == 2 ? kernels.f2 : kernels.f4, layout, x, grad_y, zeros};
+  const int64_t macs = g.points() * g.tiles() * g.channels * g.filters;
+  parallel_for(slots, ceil_div(kGrainMacs, macs / slots), [&](int64_t begin, int64_t end) {
+    for (int64_t slot = begin; slot < end; ++slot) {
+      T* input = scratch + slot * layout.scratch(g);
+      T* grad = input + g.points() * layout.input_plane;
+      for (int64_t unit = split_point(units, slots, slot);
+           unit < split_point(units, slots, slot + 1); ++unit) {
+        const int64_t split = unit / layout.parts;
+        run.unit(split, run.part(unit % layout.parts),
+                 {input, grad, grad + g.points() * layout.grad_plane}, partial + split * size);
+      }
+    }
+  });
+  if (layout.splits == 1) return;
+  const auto accumulate = isa().rows<T>().element.accumulate;
+  parallel_for(g.filters, grain_for(9 * g.channels * layout.splits),
+               [&](int64_t begin, int64_t end) {
+                 const int64_t first = begin * 9 * g.channels;
+                 const int64_t count = (end - begin) * 9 * g.channels;
+                 std::copy_n(partial + first, count, grad_weight + first);
+                 for (int64_t split = 1; split < layout.splits; ++split)
+                   accumulate(count, partial + split * size + first, grad_weight + first);
+               });
 }
 
-#define STRIATE_INSTANTIATE(T)                                               \
-  template Conv2dPlan winograd_weight_grad_plan<T>(const WinogradGeometry&); \
-  template void winograd_weight_grad<T>(const WinogradGeometry&, const T*, const T*, T*, void*);
+#define STRIATE_INSTANTIATE(T)                                                                \
+  template Conv2dPlan winograd_weight_grad_plan<T>(const WinogradGeometry&);                  \
+  template void winograd_weight_grad<T>(const WinogradGeometry&, const Conv2dPlan&, const T*, \
+                                        const T*, T*, void*);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
 #undef STRIATE_INSTANTIATE

@@ -25,12 +25,14 @@ struct AdamStep {
   T eps, root_correction, decay, weight_decay;
 };
 
-/// Rows at first + i * step[0] + j * step[1], for i < count[0] and j < count[1].
+/// Result r is the sum of the rows at first + r * first_step + i * step, for i < count; results lie
+/// result_step apart.
 template <class T>
-struct RowGrid {
+struct RowSums {
   const T* first;
-  int64_t count[2], step[2];
-  const T* start;  // one more row, added first; null for 0
+  int64_t count, step;
+  int64_t results, first_step, result_step;
+  const T* start;  // one more row of each, added first; null for 0
 };
 
 /// Element-wise loops. An output may be the very array of an input, but not overlap it otherwise.
@@ -62,8 +64,8 @@ struct ElementKernels {
   // These are null for bfloat16.
   /// y = exp(x - shift).
   void (*shifted_exp)(int64_t n, const T* x, T shift, T* y) = nullptr;
-  /// y = the sum of a grid of rows, which are readable a vector past their n elements.
-  void (*grid_sum)(const RowGrid<T>& grid, int64_t n, T* y) = nullptr;
+  /// Sums of rows of n elements, which are readable a vector past them.
+  void (*row_sums)(const RowSums<T>& sums, int64_t n, T* y) = nullptr;
   /// y[r] = the sum of products of x and row r of a matrix [rows][n].
   void (*dot)(int64_t n, const T* x, int64_t rows, const T* matrix, T* y) = nullptr;
   /// Largest element; NaN is skipped. n >= 1.

@@ -177,33 +177,33 @@ void adam(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) {
   }
 }
 
-/// Elements [begin, begin + L) of grid_sum, of which the first n are stored.
+/// Elements [begin, begin + L) of row_sums, of which the first n are stored.
 template <class T, int L>
-inline void grid_sum_block(const RowGrid<T>& grid, int64_t begin, int64_t n, T* y) {
-  Vector<T, L> total = {};
-  if (grid.start) {
-    T start[L] = {};
-    for (int64_t i = 0; i < n; ++i) start[i] = grid.start[begin + i];
-    total = load<L>(start);
+inline void row_sums_block(const RowSums<T>& sums, int64_t begin, int64_t n, T* y) {
+  Vector<T, L> start = {};
+  if (sums.start) {
+    T values[L] = {};
+    for (int64_t i = 0; i < n; ++i) values[i] = sums.start[begin + i];
+    start = load<L>(values);
   }
-  const T* row = grid.first + begin;
-  for (int64_t i = 0; i < grid.count[0]; ++i, row += grid.step[0])
-    for (int64_t j = 0; j < grid.count[1]; ++j) total += load<L>(row + j * grid.step[1]);
-  if (n == L) return store<L>(y + begin, total);
-  T last[L];
-  store<L>(last, total);
-  for (int64_t i = 0; i < n; ++i) y[begin + i] = last[i];
+  const T* first = sums.first + begin;
+  y += begin;
+  for (int64_t r = 0; r < sums.results; ++r, first += sums.first_step, y += sums.result_step) {
+    Vector<T, L> total = start;
+    for (int64_t i = 0; i < sums.count; ++i) total += load<L>(first + i * sums.step);
+    n == L ? store<L>(y, total) : store_first<T, L>(y, total, n);
+  }
 }
 
 template <class T>
-void grid_sum(const RowGrid<T>& grid, int64_t n, T* y) {
+void row_sums(const RowSums<T>& sums, int64_t n, T* y) {
   constexpr int kWide = kLanes<T>, kNarrow = kWide > 4 ? kWide / 2 : kWide;
   int64_t begin = 0;
-  for (; begin + kWide <= n; begin += kWide) grid_sum_block<T, kWide>(grid, begin, kWide, y);
+  for (; begin + kWide <= n; begin += kWide) row_sums_block<T, kWide>(sums, begin, kWide, y);
   if (n - begin > kNarrow) {
-    grid_sum_block<T, kWide>(grid, begin, n - begin, y);
+    row_sums_block<T, kWide>(sums, begin, n - begin, y);
   } else if (begin < n) {
-    grid_sum_block<T, kNarrow>(grid, begin, n - begin, y);
+    row_sums_block<T, kNarrow>(sums, begin, n - begin, y);
   }
 }
 
@@ -257,7 +257,7 @@ constexpr ElementKernels<T> element_kernels() {
   };
   if constexpr (sizeof(T) == sizeof(V)) {
     kernels.shifted_exp = shifted_exp<T>;
-    kernels.grid_sum = grid_sum<T>;
+    kernels.row_sums = row_sums<T>;
     kernels.dot = dot<T>;
     kernels.max = max<T>;
     kernels.sgd = sgd<T>;

@@ -63,6 +63,21 @@ inline void store(T* p, Vector<Compute<T>, L> v) {
   }
 }
 
+/// Stores the first n lanes, fewer than L, in powers of two, each of which is one move.
+template <class T, int L>
+inline void store_first(T* p, Vector<T, L> v, int64_t n) {
+  T lanes[L];
+  store<L>(lanes, v);
+  int64_t i = 0;
+#pragma GCC unroll 8
+  for (int size = L / 2; size > 0; size /= 2) {
+    if (n & size) {
+      __builtin_memcpy(p + i, lanes + i, size * sizeof(T));
+      i += size;
+    }
+  }
+}
+
 /// Stores a register of 16 to 64 bytes without reading its cache line first, and without keeping
 /// it: for results that the caches would lose before anyone reads them. The address is a multiple
 /// of the size. Other threads see it after the fence that ends each part of a parallel region.

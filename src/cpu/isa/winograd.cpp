@@ -149,7 +149,7 @@ struct Transforms {
       for (int i = 0; i < kSide; ++i) {
 #pragma GCC unroll 8
         for (int j = 0; j < kSide; ++j) {
-          const T* pixel = args.pixels[i * kSide + j] + g * L;
+          const T* pixel = args.pixels[i * kSide + j] + args.first + g * L;
           d[i][j] = get(pixel);
           if (j >= kSide - kOut) __builtin_prefetch(pixel + args.ahead, 0, 2);
         }

@@ -21,11 +21,12 @@ struct WinogradOutput {
 };
 
 /// A square of pixels and where its points go: v[point][group][lane], for `groups` vectors of
-/// channels. The square that follows lies `ahead` behind this one; it is asked for meanwhile.
+/// channels from the channel `first` on. The square that follows lies `ahead` behind this one; it
+/// is asked for meanwhile.
 template <class T>
 struct WinogradSquare {
   const T* const* pixels;
-  int64_t ahead, groups;
+  int64_t first, ahead, groups;
   T* v;
   int64_t group_step, plane;
 };
