@@ -53,20 +53,8 @@ Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
   return best;
 }
 
-const char* algorithm_name(int32_t algorithm) {
-  switch (algorithm) {
-    case kDirect:
-      return "direct";
-    case kCol2im:
-      return "col2im";
-    case kWinograd2:
-      return "winograd2";
-    case kInPlace:
-      return "in_place";
-    default:
-      return "winograd4";
-  }
-}
+/// By Algorithm.
+constexpr const char* kNames[] = {"direct", "col2im", "winograd2", "in_place", "winograd4"};
 
 template <class T>
 Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
@@ -111,7 +99,7 @@ void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
   if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);
   Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
-  plan.name = algorithm_name(plan.algorithm);
+  plan.name = kNames[plan.algorithm];
   return plan;
 }
 
