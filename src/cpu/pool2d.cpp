@@ -11,28 +11,51 @@
 namespace striate::cpu {
 namespace {
 
-PoolGrid grid_of(const Pool2dGeometry& g, bool count_include_pad = false, bool adaptive = false) {
-  return {{g.h, g.oh, g.kh, g.stride_h, g.pad_h, g.dilation_h, count_include_pad, adaptive},
-          {g.w, g.ow, g.kw, g.stride_w, g.pad_w, g.dilation_w, count_include_pad, adaptive},
-          g.c};
-}
-
 /// Output row `oh`, all channels.
-PoolRow row_at(const PoolGrid& grid, int64_t oh) {
-  const auto disjoint = [](const PoolAxis& axis) {
-    return !axis.adaptive && axis.stride > (axis.kernel - 1) * axis.dilation;
-  };
-  return {grid.c, grid.c, span_of(grid.rows, oh), grid.columns,
-          disjoint(grid.rows) && disjoint(grid.columns)};
+PoolRow row_at(const Pool2dGeometry& g, int64_t oh, bool count_include_pad, bool adaptive) {
+  PoolRow row{.c = g.c,
+              .pixel = g.c,
+              .w = g.w,
+              .ow = g.ow,
+              .kw = g.kw,
+              .stride_w = g.stride_w,
+              .pad_w = g.pad_w,
+              .dilation_w = g.dilation_w,
+              .h_first = 0,
+              .h_step = 1,
+              .h_count = 0,
+              .h_extent = 0,
+              .count_include_pad = count_include_pad,
+              .adaptive = adaptive,
+              .disjoint = !adaptive && g.stride_h > (g.kh - 1) * g.dilation_h &&
+                          g.stride_w > (g.kw - 1) * g.dilation_w};
+  if (adaptive) {
+    row.h_first = oh * g.h / g.oh;
+    row.h_count = row.h_extent = ceil_div((oh + 1) * g.h, g.oh) - row.h_first;
+  } else {
+    const int64_t start = oh * g.stride_h - g.pad_h;
+    const int64_t stop = start + (g.kh - 1) * g.dilation_h + 1;
+    const int64_t skipped = start < 0 ? ceil_div(-start, g.dilation_h) : 0;
+    const int64_t outside = stop > g.h ? ceil_div(stop - g.h, g.dilation_h) : 0;
+    row.h_first = start + skipped * g.dilation_h;
+    row.h_step = g.dilation_h;
+    row.h_count = std::max<int64_t>(g.kh - skipped - outside, 0);
+    row.h_extent = count_include_pad ? std::min(stop, g.h + g.pad_h) - start : row.h_count;
+  }
+  return row;
 }
 
 /// Calls run(row, image, y_offset) for every output row of every image.
 template <class Run>
-void for_each_output_row(const Pool2dGeometry& g, const PoolGrid& grid, const Run& run) {
-  const int64_t window =
-      grid.rows.adaptive ? ceil_div(g.h * g.w, std::max<int64_t>(g.oh * g.ow, 1)) : g.kh * g.kw;
-  parallel_for(g.n * g.oh, grain_for(g.ow * g.c * window), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run(row_at(grid, i % g.oh), i / g.oh, i * g.ow * g.c);
+void for_each_output_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive,
+                         const Run& run) {
+  const int64_t work =
+      g.ow * g.c *
+      (adaptive ? ceil_div(g.h * g.w, std::max<int64_t>(g.oh * g.ow, 1)) : g.kh * g.kw);
+  parallel_for(g.n * g.oh, grain_for(work), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      run(row_at(g, i % g.oh, count_include_pad, adaptive), i / g.oh, i * g.ow * g.c);
+    }
   });
 }
 
@@ -40,7 +63,8 @@ void for_each_output_row(const Pool2dGeometry& g, const PoolGrid& grid, const Ru
 /// in order, since windows may overlap. Threads split images and, where these are few, blocks of
 /// channels.
 template <class T, class Run>
-void for_each_image(const Pool2dGeometry& g, const PoolGrid& grid, T* grad_x, const Run& run) {
+void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
+                    const Run& run) {
   constexpr int64_t kManyImages = 16, kBlock = 64;
   const int64_t width = g.n >= kManyImages ? std::max<int64_t>(g.c, 1) : kBlock;
   const int64_t blocks = ceil_div(g.c, width), pixels = g.h * g.w;
@@ -57,7 +81,7 @@ void for_each_image(const Pool2dGeometry& g, const PoolGrid& grid, T* grad_x, co
           std::fill_n(grad_x + x_offset + i * g.c, channels, T(0));
       }
       for (int64_t oh = 0; oh < g.oh; ++oh) {
-        PoolRow row = row_at(grid, oh);
+        PoolRow row = row_at(g, oh, count_include_pad, adaptive);
         row.c = channels;
         run(row, grad_x + x_offset, (image * g.oh + oh) * g.ow * g.c + channel);
       }
@@ -65,19 +89,29 @@ void for_each_image(const Pool2dGeometry& g, const PoolGrid& grid, T* grad_x, co
   });
 }
 
-/// Adds windows to the gradient, scatter(row, grad_x of the image, y_offset), or, where that would
-/// round at every addition, gathers each element: gather(grid, row, grad_x of the row, y_offset of
-/// the image) for every input row.
+/// Calls run(grid, row, grad_x of the row, y_offset of the image) for every input row of every
+/// image.
+template <class T, class Run>
+void for_each_input_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
+                        const Run& run) {
+  const PoolGrid grid{
+      {g.h, g.oh, g.kh, g.stride_h, g.pad_h, g.dilation_h, count_include_pad, adaptive},
+      {g.w, g.ow, g.kw, g.stride_w, g.pad_w, g.dilation_w, count_include_pad, adaptive},
+      g.c};
+  parallel_for(g.n * g.h, grain_for(4 * g.w * g.c), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      run(grid, i % g.h, grad_x + i * g.w * g.c, i / g.h * g.oh * g.ow * g.c);
+  });
+}
+
+/// Adds windows to the gradient or, where it would round at every addition, gathers each element.
 template <class T, class Scatter, class Gather>
-void pool_backward(const Pool2dGeometry& g, const PoolGrid& grid, T* grad_x, const Scatter& scatter,
-                   const Gather& gather) {
+void pool_backward(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
+                   const Scatter& scatter, const Gather& gather) {
   if constexpr (std::is_same_v<T, BFloat16>) {
-    parallel_for(g.n * g.h, grain_for(4 * g.w * g.c), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        gather(grid, i % g.h, grad_x + i * g.w * g.c, i / g.h * g.oh * g.ow * g.c);
-    });
+    for_each_input_row(g, count_include_pad, adaptive, grad_x, gather);
   } else {
-    for_each_image(g, grid, grad_x, scatter);
+    for_each_image(g, count_include_pad, adaptive, grad_x, scatter);
   }
 }
 
@@ -87,7 +121,7 @@ void max_pool2d(const MaxPool2dArgs& args, Stream) {
   const Pool2dGeometry& g = args.g;
   with_floating(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
-    for_each_output_row(g, grid_of(g), [&](const PoolRow& row, int64_t image, int64_t y_offset) {
+    for_each_output_row(g, false, false, [&](const PoolRow& row, int64_t image, int64_t y_offset) {
       const T* x = static_cast<const T*>(args.x) + image * g.h * g.w * g.c;
       T* y = static_cast<T*>(args.y) + y_offset;
       if (args.argmax == nullptr) {
@@ -104,7 +138,7 @@ void max_pool2d_backward(const MaxPool2dBackwardArgs& args, Stream) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
     const T* grad_y = static_cast<const T*>(args.grad_y);
     pool_backward(
-        args.g, grid_of(args.g), static_cast<T*>(args.grad_x),
+        args.g, false, false, static_cast<T*>(args.grad_x),
         [&](const PoolRow& row, T* grad_x, int64_t y_offset) {
           rows.max_backward(row, grad_y + y_offset, args.argmax + y_offset, grad_x);
         },
@@ -118,7 +152,7 @@ void avg_pool2d(const AvgPool2dArgs& args, Stream) {
   const Pool2dGeometry& g = args.g;
   with_floating(args.dtype, [&]<class T>(T) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
-    for_each_output_row(g, grid_of(g, args.count_include_pad, args.adaptive),
+    for_each_output_row(g, args.count_include_pad, args.adaptive,
                         [&](const PoolRow& row, int64_t image, int64_t y_offset) {
                           rows.average(row, static_cast<const T*>(args.x) + image * g.h * g.w * g.c,
                                        static_cast<T*>(args.y) + y_offset);
@@ -131,8 +165,7 @@ void avg_pool2d_backward(const AvgPool2dBackwardArgs& args, Stream) {
     const PoolKernels<T>& rows = isa().rows<T>().pool;
     const T* grad_y = static_cast<const T*>(args.grad_y);
     pool_backward(
-        args.g, grid_of(args.g, args.count_include_pad, args.adaptive),
-        static_cast<T*>(args.grad_x),
+        args.g, args.count_include_pad, args.adaptive, static_cast<T*>(args.grad_x),
         [&](const PoolRow& row, T* grad_x, int64_t y_offset) {
           rows.average_backward(row, grad_y + y_offset, grad_x);
         },

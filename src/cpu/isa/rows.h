@@ -131,45 +131,27 @@ struct ColumnKernels {
                              const V* scale, T* grad_x);
 };
 
+/// The windows of one output row of a pooling, over one image [h][w][pixel].
+struct PoolRow {
+  int64_t c;      // channels to do
+  int64_t pixel;  // elements between pixels, all channels
+  int64_t w, ow;
+  int64_t kw, stride_w, pad_w, dilation_w;
+  int64_t h_first, h_step, h_count;  // input rows inside the image that the windows cover
+  int64_t h_extent;                  // those that the divisor of an average counts
+  bool count_include_pad, adaptive;
+  bool disjoint;  // no pixel lies in two windows
+};
+
 /// The windows along one axis of a pooling.
 struct PoolAxis {
   int64_t in, out, kernel, stride, pad, dilation;
   bool count_include_pad, adaptive;
 };
-/// The part of a window that lies inside the image: coordinates first + i * step for i < count.
-struct PoolSpan {
-  int64_t first, step, count;
-  int64_t extent;  // coordinates that the divisor of an average counts
-};
-namespace {
-inline PoolSpan span_of(const PoolAxis& axis, int64_t window) {
-  if (axis.adaptive) {
-    const int64_t first = window * axis.in / axis.out;
-    const int64_t count = ((window + 1) * axis.in + axis.out - 1) / axis.out - first;
-    return {first, 1, count, count};
-  }
-  const int64_t step = axis.dilation, start = window * axis.stride - axis.pad;
-  const int64_t stop = start + (axis.kernel - 1) * step + 1, padded = axis.in + axis.pad;
-  const int64_t skipped = start < 0 ? (-start + step - 1) / step : 0;
-  const int64_t outside = stop > axis.in ? (stop - axis.in + step - 1) / step : 0;
-  const int64_t inside = axis.kernel - skipped - outside, count = inside > 0 ? inside : 0;
-  return {start + skipped * step, step, count,
-          axis.count_include_pad ? (stop < padded ? stop : padded) - start : count};
-}
-}  // namespace
-
 /// The windows over one image [rows.in][columns.in][c].
 struct PoolGrid {
   PoolAxis rows, columns;
   int64_t c;
-};
-/// The windows of one output row.
-struct PoolRow {
-  int64_t c;      // channels to do
-  int64_t pixel;  // elements between pixels, all channels
-  PoolSpan rows;
-  PoolAxis columns;
-  bool disjoint;  // no pixel lies in two windows
 };
 
 template <class T>

@@ -14,20 +14,30 @@ struct Window {
 };
 
 inline Window window_at(const PoolRow& row, int64_t i) {
-  const PoolSpan& rows = row.rows;
-  const PoolSpan columns = span_of(row.columns, i);
-  const int64_t position = rows.first * row.columns.in + columns.first;
-  const int64_t row_position = rows.step * row.columns.in;
+  int64_t begin, columns, extent, step = 1;
+  if (row.adaptive) {
+    begin = i * row.w / row.ow;
+    columns = extent = ((i + 1) * row.w + row.ow - 1) / row.ow - begin;
+  } else {
+    step = row.dilation_w;
+    const int64_t start = i * row.stride_w - row.pad_w;
+    const int64_t skipped = start < 0 ? (-start + step - 1) / step : 0;
+    const int64_t stop = start + (row.kw - 1) * step + 1;
+    const int64_t outside = stop > row.w ? (stop - row.w + step - 1) / step : 0;
+    begin = start + skipped * step;
+    columns = larger(row.kw - skipped - outside, 0);
+    extent = row.count_include_pad ? smaller(stop, row.w + row.pad_w) - start : columns;
+  }
   return {
-      .first = position * row.pixel,
-      .row_step = row_position * row.pixel,
-      .column_step = columns.step * row.pixel,
-      .position = static_cast<int32_t>(position),
-      .row_position = static_cast<int32_t>(row_position),
-      .column_position = static_cast<int32_t>(columns.step),
-      .rows = rows.count,
-      .columns = columns.count,
-      .extent = columns.extent,
+      .first = (row.h_first * row.w + begin) * row.pixel,
+      .row_step = row.h_step * row.w * row.pixel,
+      .column_step = step * row.pixel,
+      .position = static_cast<int32_t>(row.h_first * row.w + begin),
+      .row_position = static_cast<int32_t>(row.h_step * row.w),
+      .column_position = static_cast<int32_t>(step),
+      .rows = row.h_count,
+      .columns = columns,
+      .extent = extent,
   };
 }
 
@@ -94,7 +104,7 @@ inline void max_block(const Window& window, const T* x, T* y, int32_t* argmax) {
 
 template <bool kIndex, class T>
 inline void max_row(const PoolRow& row, const T* x, T* y, int32_t* argmax) {
-  for (int64_t i = 0; i < row.columns.out; ++i) {
+  for (int64_t i = 0; i < row.ow; ++i) {
     const Window window = window_at(row, i);
     const auto block = [&]<int kSide, int L>(int64_t channel) {
       const int64_t at = i * row.pixel + channel;
@@ -133,7 +143,7 @@ inline void max_backward_block(const Window& window, const T* grad_y, const int3
 /// Others own their pixels, so that their blocks of channels may overlap.
 template <class T>
 void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x) {
-  for (int64_t i = 0; i < row.columns.out; ++i, grad_y += row.pixel, argmax += row.pixel) {
+  for (int64_t i = 0; i < row.ow; ++i, grad_y += row.pixel, argmax += row.pixel) {
     const Window window = window_at(row, i);
     if (window.rows == 0 || window.columns == 0) continue;
     const auto scatter = [&](int64_t channel) {
@@ -162,12 +172,12 @@ void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T*
 
 template <class T>
 inline Compute<T> divisor(const PoolRow& row, const Window& window) {
-  return static_cast<Compute<T>>(larger(row.rows.extent * window.extent, 1));
+  return static_cast<Compute<T>>(larger(row.h_extent * window.extent, 1));
 }
 
 template <class T, class V = Compute<T>>
 void average(const PoolRow& row, const T* x, T* y) {
-  for (int64_t i = 0; i < row.columns.out; ++i) {
+  for (int64_t i = 0; i < row.ow; ++i) {
     const Window window = window_at(row, i);
     const V count = divisor<T>(row, window);
     for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
@@ -185,7 +195,7 @@ void average(const PoolRow& row, const T* x, T* y) {
 
 template <class T>
 void average_backward(const PoolRow& row, const T* grad_y, T* grad_x) {
-  for (int64_t i = 0; i < row.columns.out; ++i) {
+  for (int64_t i = 0; i < row.ow; ++i) {
     const Window window = window_at(row, i);
     const T count = divisor<T>(row, window);
     for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
@@ -210,6 +220,14 @@ inline Holders holders(const PoolAxis& axis, int64_t i) {
   return {reach > 0 ? (reach + axis.stride - 1) / axis.stride : 0,
           smaller(position / axis.stride + 1, axis.out)};
 }
+/// What window o of an axis counts for the divisor of an average.
+inline int64_t counted(const PoolAxis& axis, int64_t o) {
+  if (axis.adaptive) return ((o + 1) * axis.in + axis.out - 1) / axis.out - o * axis.in / axis.out;
+  const int64_t start = o * axis.stride - axis.pad, stop = start + axis.kernel;
+  if (axis.count_include_pad) return smaller(stop, axis.in + axis.pad) - start;
+  return larger(smaller(stop, axis.in) - larger(start, 0), 1);
+}
+
 /// One input row: each pixel adds up its shares of the gradients of the windows that hold it.
 template <class T, class Share>
 inline void gather(const PoolGrid& grid, int64_t row, T* grad_x, Share share) {
@@ -241,8 +259,7 @@ void max_gather(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_
 template <class T>
 void average_gather(const PoolGrid& grid, int64_t row, const T* grad_y, T* grad_x) {
   gather(grid, row, grad_x, [&]<int L>(int64_t, int64_t oh, int64_t ow, int64_t at) {
-    const int64_t count =
-        larger(span_of(grid.rows, oh).extent * span_of(grid.columns, ow).extent, 1);
+    const int64_t count = larger(counted(grid.rows, oh) * counted(grid.columns, ow), 1);
     return load<L>(grad_y + at) / static_cast<Compute<T>>(count);
   });
 }
