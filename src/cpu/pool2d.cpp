@@ -1,7 +1,6 @@
 // Pooling, one output row of one image at a time; see isa/rows_pool.cpp for the windows.
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
@@ -59,9 +58,8 @@ void for_each_output_row(const Pool2dGeometry& g, bool count_include_pad, bool a
   });
 }
 
-/// Clears grad_x and calls run(row, grad_x of the image, y_offset) for the output rows of one image
-/// in order, since windows may overlap. Threads split images and, where these are few, blocks of
-/// channels.
+/// Clears grad_x and calls run(row, x_offset, y_offset) for the output rows of one image in order,
+/// since windows may overlap. Threads split images and, where these are few, blocks of channels.
 template <class T, class Run>
 void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
                     const Run& run) {
@@ -83,14 +81,14 @@ void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adapti
       for (int64_t oh = 0; oh < g.oh; ++oh) {
         PoolRow row = row_at(g, oh, count_include_pad, adaptive);
         row.c = channels;
-        run(row, grad_x + x_offset, (image * g.oh + oh) * g.ow * g.c + channel);
+        run(row, x_offset, (image * g.oh + oh) * g.ow * g.c + channel);
       }
     }
   });
 }
 
-/// Calls run(grid, row, grad_x of the row, y_offset of the image) for every input row of every
-/// image.
+/// Calls run(grid, row, y_offset, grad_x) for every input row of every image; y_offset is the
+/// image's, grad_x the row's.
 template <class T, class Run>
 void for_each_input_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
                         const Run& run) {
@@ -100,19 +98,8 @@ void for_each_input_row(const Pool2dGeometry& g, bool count_include_pad, bool ad
       g.c};
   parallel_for(g.n * g.h, grain_for(4 * g.w * g.c), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      run(grid, i % g.h, grad_x + i * g.w * g.c, i / g.h * g.oh * g.ow * g.c);
+      run(grid, i % g.h, i / g.h * g.oh * g.ow * g.c, grad_x + i * g.w * g.c);
   });
-}
-
-/// Adds windows to the gradient or, where it would round at every addition, gathers each element.
-template <class T, class Scatter, class Gather>
-void pool_backward(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
-                   const Scatter& scatter, const Gather& gather) {
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    for_each_input_row(g, count_include_pad, adaptive, grad_x, gather);
-  } else {
-    for_each_image(g, count_include_pad, adaptive, grad_x, scatter);
-  }
 }
 
 }  // namespace
@@ -134,17 +121,23 @@ void max_pool2d(const MaxPool2dArgs& args, Stream) {
 }
 
 void max_pool2d_backward(const MaxPool2dBackwardArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
-    const PoolKernels<T>& rows = isa().rows<T>().pool;
-    const T* grad_y = static_cast<const T*>(args.grad_y);
-    pool_backward(
-        args.g, false, false, static_cast<T*>(args.grad_x),
-        [&](const PoolRow& row, T* grad_x, int64_t y_offset) {
-          rows.max_backward(row, grad_y + y_offset, args.argmax + y_offset, grad_x);
-        },
-        [&](const PoolGrid& grid, int64_t row, T* grad_x, int64_t y_offset) {
-          rows.max_gather(grid, row, grad_y + y_offset, args.argmax + y_offset, grad_x);
+  if (args.dtype == DType::kBFloat16) {
+    return for_each_input_row(
+        args.g, false, false, static_cast<BFloat16*>(args.grad_x),
+        [&](const PoolGrid& grid, int64_t row, int64_t y_offset, BFloat16* grad_x) {
+          isa().rows_bfloat16.pool.max_gather(grid, row,
+                                              static_cast<const BFloat16*>(args.grad_y) + y_offset,
+                                              args.argmax + y_offset, grad_x);
         });
+  }
+  with_real(args.dtype, [&]<class T>(T) {
+    const PoolKernels<T>& rows = isa().rows<T>().pool;
+    T* grad_x = static_cast<T*>(args.grad_x);
+    for_each_image(args.g, false, false, grad_x,
+                   [&](const PoolRow& row, int64_t x_offset, int64_t y_offset) {
+                     rows.max_backward(row, static_cast<const T*>(args.grad_y) + y_offset,
+                                       args.argmax + y_offset, grad_x + x_offset);
+                   });
   });
 }
 
@@ -161,17 +154,22 @@ void avg_pool2d(const AvgPool2dArgs& args, Stream) {
 }
 
 void avg_pool2d_backward(const AvgPool2dBackwardArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
-    const PoolKernels<T>& rows = isa().rows<T>().pool;
-    const T* grad_y = static_cast<const T*>(args.grad_y);
-    pool_backward(
-        args.g, args.count_include_pad, args.adaptive, static_cast<T*>(args.grad_x),
-        [&](const PoolRow& row, T* grad_x, int64_t y_offset) {
-          rows.average_backward(row, grad_y + y_offset, grad_x);
-        },
-        [&](const PoolGrid& grid, int64_t row, T* grad_x, int64_t y_offset) {
-          rows.average_gather(grid, row, grad_y + y_offset, grad_x);
+  if (args.dtype == DType::kBFloat16) {
+    return for_each_input_row(
+        args.g, args.count_include_pad, args.adaptive, static_cast<BFloat16*>(args.grad_x),
+        [&](const PoolGrid& grid, int64_t row, int64_t y_offset, BFloat16* grad_x) {
+          isa().rows_bfloat16.pool.average_gather(
+              grid, row, static_cast<const BFloat16*>(args.grad_y) + y_offset, grad_x);
         });
+  }
+  with_real(args.dtype, [&]<class T>(T) {
+    const PoolKernels<T>& rows = isa().rows<T>().pool;
+    T* grad_x = static_cast<T*>(args.grad_x);
+    for_each_image(args.g, args.count_include_pad, args.adaptive, grad_x,
+                   [&](const PoolRow& row, int64_t x_offset, int64_t y_offset) {
+                     rows.average_backward(row, static_cast<const T*>(args.grad_y) + y_offset,
+                                           grad_x + x_offset);
+                   });
   });
 }
 
