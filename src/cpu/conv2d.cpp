@@ -45,20 +45,8 @@ Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
   return col2im_pays<T>(g, pass) ? kCol2im : kDirect;
 }
 
-const char* algorithm_name(int32_t algorithm) {
-  switch (algorithm) {
-    case kDirect:
-      return "direct";
-    case kCol2im:
-      return "col2im";
-    case kWinograd2:
-      return "winograd2";
-    case kInPlace:
-      return "in_place";
-    default:
-      return "winograd4";
-  }
-}
+/// By Algorithm.
+constexpr const char* kNames[] = {"direct", "col2im", "winograd2", "in_place", "winograd4"};
 
 template <class T>
 Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
@@ -121,7 +109,7 @@ template int64_t winograd_edge<BFloat16>(const Conv2dGeometry&, ConvPass);
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
   if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);
   Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
-  plan.name = algorithm_name(plan.algorithm);
+  plan.name = kNames[plan.algorithm];
   return plan;
 }
 

@@ -61,14 +61,15 @@ void with_floating(DType dtype, const Function& f) {
 template <class T>
 inline constexpr bool kIsFloating = std::is_floating_point_v<T> || std::is_same_v<T, BFloat16>;
 
-/// Any type but bfloat16.
 template <class Function>
-void with_arithmetic(DType dtype, const Function& f) {
+void with_any(DType dtype, const Function& f) {
   switch (dtype) {
     case DType::kFloat32:
       return f(float{});
     case DType::kFloat64:
       return f(double{});
+    case DType::kBFloat16:
+      return f(BFloat16{});
     case DType::kInt64:
       return f(int64_t{});
     case DType::kInt32:
@@ -77,13 +78,7 @@ void with_arithmetic(DType dtype, const Function& f) {
       return f(uint8_t{});
     case DType::kBool:
       return f(bool{});
-    case DType::kBFloat16:
-      return;
   }
-}
-template <class Function>
-void with_any(DType dtype, const Function& f) {
-  dtype == DType::kBFloat16 ? f(BFloat16{}) : with_arithmetic(dtype, f);
 }
 
 }  // namespace striate::cpu

@@ -2,6 +2,7 @@
 // plain loops.
 #include <cmath>
 #include <type_traits>
+#include <utility>
 
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
@@ -12,48 +13,29 @@
 namespace striate::cpu {
 namespace {
 
+/// The loop of an operator: members are in the order of UnaryOp.
 template <class T>
 auto unary_row(UnaryOp op) {
-  const ElementKernels<T>& rows = isa().rows<T>().element;
-  switch (op) {
-    case UnaryOp::kNeg:
-      return rows.neg;
-    case UnaryOp::kExp:
-      return rows.exp;
-    case UnaryOp::kLog:
-      return rows.log;
-    case UnaryOp::kSqrt:
-      return rows.sqrt;
-    case UnaryOp::kAbs:
-      return rows.abs;
-    case UnaryOp::kRelu:
-      return rows.relu;
-    case UnaryOp::kSigmoid:
-      return rows.sigmoid;
-    default:
-      return rows.tanh;
-  }
+  using Rows = ElementKernels<T>;
+  constexpr typename Rows::Unary Rows::* kMembers[] = {&Rows::neg,     &Rows::exp, &Rows::log,
+                                                       &Rows::sqrt,    &Rows::abs, &Rows::relu,
+                                                       &Rows::sigmoid, &Rows::tanh};
+  return isa().rows<T>().element.*kMembers[static_cast<int>(op)];
 }
 
+/// That of neg is not called: it is neg.
 template <class T>
 auto unary_backward_row(UnaryOp op) {
-  const ElementKernels<T>& rows = isa().rows<T>().element;
-  switch (op) {
-    case UnaryOp::kExp:
-      return rows.exp_backward;
-    case UnaryOp::kLog:
-      return rows.log_backward;
-    case UnaryOp::kSqrt:
-      return rows.sqrt_backward;
-    case UnaryOp::kAbs:
-      return rows.abs_backward;
-    case UnaryOp::kRelu:
-      return rows.relu_backward;
-    case UnaryOp::kSigmoid:
-      return rows.sigmoid_backward;
-    default:
-      return rows.tanh_backward;
-  }
+  using Rows = ElementKernels<T>;
+  constexpr typename Rows::UnaryBackward Rows::* kMembers[] = {nullptr,
+                                                               &Rows::exp_backward,
+                                                               &Rows::log_backward,
+                                                               &Rows::sqrt_backward,
+                                                               &Rows::abs_backward,
+                                                               &Rows::relu_backward,
+                                                               &Rows::sigmoid_backward,
+                                                               &Rows::tanh_backward};
+  return isa().rows<T>().element.*kMembers[static_cast<int>(op)];
 }
 
 int64_t unary_grain(UnaryOp op) {
@@ -138,34 +120,22 @@ void strided_binary(const BinaryArgs& args) {
   });
 }
 
-template <class T>
-void binary_of(const BinaryArgs& args) {
-  switch (args.op) {
-    case BinaryOp::kAdd:
-      return strided_binary<BinaryOp::kAdd, T>(args);
-    case BinaryOp::kSub:
-      return strided_binary<BinaryOp::kSub, T>(args);
-    case BinaryOp::kMul:
-      return strided_binary<BinaryOp::kMul, T>(args);
-    case BinaryOp::kDiv:
-      if constexpr (kIsFloating<T>) strided_binary<BinaryOp::kDiv, T>(args);
-      return;
-    case BinaryOp::kPow:
-      if constexpr (kIsFloating<T>) strided_binary<BinaryOp::kPow, T>(args);
-      return;
-    case BinaryOp::kEq:
-      return strided_binary<BinaryOp::kEq, T>(args);
-    case BinaryOp::kNe:
-      return strided_binary<BinaryOp::kNe, T>(args);
-    case BinaryOp::kLt:
-      return strided_binary<BinaryOp::kLt, T>(args);
-    case BinaryOp::kLe:
-      return strided_binary<BinaryOp::kLe, T>(args);
-    case BinaryOp::kGt:
-      return strided_binary<BinaryOp::kGt, T>(args);
-    case BinaryOp::kGe:
-      return strided_binary<BinaryOp::kGe, T>(args);
+using Binary = void (*)(const BinaryArgs&);
+
+/// Null for quotients and powers of integers, which there are none of.
+template <BinaryOp kOp, class T>
+constexpr Binary strided_or_null() {
+  if constexpr (!kIsFloating<T> && (kOp == BinaryOp::kDiv || kOp == BinaryOp::kPow)) {
+    return nullptr;
+  } else {
+    return strided_binary<kOp, T>;
   }
+}
+
+template <class T, int... kOps>
+void binary_of(const BinaryArgs& args, std::integer_sequence<int, kOps...>) {
+  constexpr Binary kRuns[] = {strided_or_null<BinaryOp{kOps}, T>()...};
+  kRuns[static_cast<int>(args.op)](args);
 }
 
 /// + - * / of floating types with contiguous or constant rows; false if these are not.
@@ -223,7 +193,7 @@ void binary(const BinaryArgs& args, Stream) {
     if constexpr (kIsFloating<T>) {
       if (contiguous_binary<T>(args)) return;
     }
-    binary_of<T>(args);
+    binary_of<T>(args, std::make_integer_sequence<int, static_cast<int>(BinaryOp::kGe) + 1>());
   });
 }
 

@@ -1,7 +1,8 @@
 // A linear layer on a few rows multiplies each weight so rarely that reading the weight bounds it,
 // and packing it, which a training step does anew, costs several times as much. So the weight
 // [o][i] is read in place, once. Forward, its rows are the tile's rows and the inputs, transposed,
-// its columns: y' = W x'. In the input gradient its rows are the terms of a sum of outer products.
+// its columns: y' = W x', or W x alone for one row. In the input gradient its rows are the terms of
+// a sum of outer products.
 #include "cpu/linear_in_place.h"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace {
 constexpr int64_t kMostRows = 32;         // of x; with more, packing is cheap beside the product
 constexpr int64_t kLeastWeight = 262144;  // values; a smaller one is packed in no time
 constexpr int64_t kInputs = 4096;         // summed over at a time: what x' takes of the L2 cache
+constexpr int64_t kDots = 16;             // results of one call
 // Of a tile. Rows a multiple of 4 KB long share the sets of an L1 cache, which keep eight lines
 // each.
 constexpr int64_t kWeightRows = 7;
@@ -25,6 +27,29 @@ template <class T>
 int64_t padded_rows(const Conv2dGeometry& g) {
   const Panel last = panels<T>(g.n).back();
   return last.column + last.width;
+}
+
+template <class T>
+void store_result(const Epilogue<T>& epilogue, T value, int64_t o, T* result) {
+  if (epilogue.bias) value += epilogue.bias[o];
+  if (epilogue.residual != 0) value += result[epilogue.residual];
+  *result = epilogue.relu && value <= 0 ? T(0) : value;
+}
+
+/// One row of x: a tile would have one column.
+template <class T>
+void forward_row(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogue<T>& epilogue,
+                 T* y) {
+  const auto dot = isa().rows<T>().element.dot;
+  parallel_for(g.o, ceil_div(65536, g.c), [&](int64_t begin, int64_t end) {
+    T sums[kDots];
+    for (int64_t first = begin; first < end; first += kDots) {
+      const int64_t count = std::min(kDots, end - first);
+      dot(g.c, x, count, weight + first * g.c, sums);
+      for (int64_t o = first; o < first + count; ++o)
+        store_result(epilogue, sums[o - first], o, y + o);
+    }
+  });
 }
 
 /// y'[o][padded] = W x', then the epilogue on its way to y[n][o].
@@ -83,12 +108,8 @@ void forward(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogu
     const T* total = sums[(chunks - 1) % 2];
     for (int64_t n = 0; n < g.n; ++n) {
       for (int64_t o = split_point(g.o, blocks, first_block);
-           o < split_point(g.o, blocks, last_block); ++o) {
-        T* result = y + n * g.o + o;
-        T value = total[o * padded + n] + (epilogue.bias ? epilogue.bias[o] : T(0));
-        if (epilogue.residual != 0) value += result[epilogue.residual];
-        *result = epilogue.relu && value <= 0 ? T(0) : value;
-      }
+           o < split_point(g.o, blocks, last_block); ++o)
+        store_result(epilogue, total[o * padded + n], o, y + n * g.o + o);
     }
   });
 }
@@ -129,15 +150,16 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
 /// Whole vectors of inputs, because the last panel of a weight row is read to its full width.
 template <class T>
 bool in_place_pays(const Conv2dGeometry& g) {
-  return g.kh * g.kw * g.h * g.w == 1 && g.groups == 1 && g.pad_h + g.pad_w == 0 && g.n > 1 &&
+  return g.kh * g.kw * g.h * g.w == 1 && g.groups == 1 && g.pad_h + g.pad_w == 0 &&
          g.n <= kMostRows && g.c * g.o >= kLeastWeight &&
          g.c % isa().gemm<T>().shapes[0].width == 0;
 }
 
 template <class T>
 Conv2dPlan in_place_plan(const Conv2dGeometry& g, ConvPass pass) {
-  const int64_t values =
-      pass == ConvPass::kForward ? padded_rows<T>(g) * (g.c + 2 * g.o) : g.n * g.o;
+  const int64_t values = pass == ConvPass::kInputGrad ? g.n * g.o
+                         : g.n == 1                   ? 0
+                                                      : padded_rows<T>(g) * (g.c + 2 * g.o);
   return {.algorithm = kInPlace,
           .packed = g.o * g.c * sizeof(T),
           .workspace = values * sizeof(T),
@@ -159,6 +181,7 @@ void in_place_pack(const Conv2dPackArgs& args) {
 template <class T>
 void in_place(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* weight,
               const Epilogue<T>& epilogue, T* y, void* workspace) {
+  if (pass == ConvPass::kForward && g.n == 1) return forward_row(g, x, weight, epilogue, y);
   if (pass == ConvPass::kForward)
     return forward(g, x, weight, epilogue, y, static_cast<T*>(workspace));
   input_grad(g, x, weight, epilogue.bias, y, static_cast<T*>(workspace));

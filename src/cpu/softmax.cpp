@@ -1,7 +1,8 @@
 // Softmax over the middle of [outer][n][inner]: rows where inner is 1, else blocks of columns.
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <type_traits>
+#include <vector>
 
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
@@ -107,131 +108,78 @@ void softmax_backward_row(const ElementKernels<T>& rows, bool log, int64_t n, co
   }
 }
 
-// --- bfloat16: pieces of up to kBlock elements are widened to float and narrowed again -----------
+/// A block of n rows of bfloat16, `stride` apart, as dense rows of float: row i is values + i *
+/// columns. Rows of one element are one row.
+struct Widened {
+  std::vector<float> values;
+  int64_t rows, columns, stride;
 
-/// A run of memory within the block of columns at `offset`: a row of it or, where rows have one
-/// element, several rows.
-struct Piece {
-  int64_t at, count;
-  bool one_column;
-
-  int64_t column(int64_t k) const { return one_column ? 0 : k; }
+  Widened(int64_t n, int64_t columns, int64_t stride)
+      : values(n * columns),
+        rows(stride == 1 ? 1 : n),
+        columns(stride == 1 ? n : columns),
+        stride(stride) {}
+  Widened(const Widened& shape, const BFloat16* x) : Widened(shape) {
+    for (int64_t i = 0; i < rows; ++i)
+      isa().convert.widen(columns, x + i * stride, values.data() + i * columns);
+  }
+  void store(BFloat16* y) const {
+    for (int64_t i = 0; i < rows; ++i)
+      isa().convert.narrow(columns, values.data() + i * columns, y + i * stride);
+  }
 };
 
-template <class Run>
-void for_each_piece(int64_t n, int64_t inner, int64_t offset, int64_t columns, const Run& run) {
-  if (inner > 1) {
-    for (int64_t i = 0; i < n; ++i) run(Piece{offset + i * inner, columns, false});
+/// `columns` columns of n elements, `stride` apart.
+template <class T>
+void softmax_block(bool log, int64_t n, int64_t stride, int64_t columns, const T* x, T* y) {
+  const ElementKernels<T>& rows = isa().rows<T>().element;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    const Widened shape(n, columns, stride), source(shape, x);
+    Widened result(shape);
+    softmax_block<float>(log, n, columns, columns, source.values.data(), result.values.data());
+    result.store(y);
+  } else if (stride == 1) {
+    softmax_row(rows, log, n, x, y);
   } else {
-    for (int64_t i = 0; i < n; i += kBlock) run(Piece{offset + i, std::min(kBlock, n - i), true});
+    softmax_columns(rows, log, n, stride, columns, x, y);
   }
 }
 
-void softmax_bfloat16(const SoftmaxArgs& args) {
-  const ElementKernels<float>& rows = isa().rows_float.element;
-  const ConvertKernels& convert = isa().convert;
-  const auto* x = static_cast<const BFloat16*>(args.x);
-  auto* y = static_cast<BFloat16*>(args.y);
-  for_each_block(args.outer, args.n, args.inner, [&](int64_t offset, int64_t columns) {
-    float values[kBlock], exponentials[kBlock], largest[kBlock];
-    double total[kBlock] = {};
-    std::fill_n(largest, kBlock, -std::numeric_limits<float>::infinity());
-    const auto for_each = [&](const auto& run) {
-      for_each_piece(args.n, args.inner, offset, columns, [&](const Piece& piece) {
-        convert.widen(piece.count, x + piece.at, values);
-        run(piece);
-      });
-    };
-    for_each([&](const Piece& piece) {
-      for (int64_t k = 0; k < piece.count; ++k) {
-        float& best = largest[piece.column(k)];
-        best = std::max(best, values[k]);  // NaN is met again below
-      }
-    });
-    const auto shift = [&](const Piece& piece) {
-      for (int64_t k = 0; k < piece.count; ++k) values[k] -= largest[piece.column(k)];
-      rows.exp(piece.count, values, exponentials);
-    };
-    for_each([&](const Piece& piece) {
-      shift(piece);
-      for (int64_t k = 0; k < piece.count; ++k) total[piece.column(k)] += exponentials[k];
-    });
-    for_each([&](const Piece& piece) {
-      shift(piece);
-      for (int64_t k = 0; k < piece.count; ++k) {
-        const double sum = total[piece.column(k)];
-        values[k] =
-            static_cast<float>(args.log ? values[k] - std::log(sum) : exponentials[k] / sum);
-      }
-      convert.narrow(piece.count, values, y + piece.at);
-    });
-  });
-}
-
-void softmax_backward_bfloat16(const SoftmaxBackwardArgs& args) {
-  const ConvertKernels& convert = isa().convert;
-  const auto* grad_y = static_cast<const BFloat16*>(args.grad_y);
-  const auto* y = static_cast<const BFloat16*>(args.y);
-  auto* grad_x = static_cast<BFloat16*>(args.grad_x);
-  for_each_block(args.outer, args.n, args.inner, [&](int64_t offset, int64_t columns) {
-    float grads[kBlock], outputs[kBlock];
-    double total[kBlock] = {};
-    const auto for_each = [&](const auto& run) {
-      for_each_piece(args.n, args.inner, offset, columns, [&](const Piece& piece) {
-        convert.widen(piece.count, grad_y + piece.at, grads);
-        convert.widen(piece.count, y + piece.at, outputs);
-        run(piece);
-      });
-    };
-    for_each([&](const Piece& piece) {
-      for (int64_t k = 0; k < piece.count; ++k) {
-        total[piece.column(k)] += args.log ? grads[k] : double{grads[k]} * outputs[k];
-      }
-    });
-    for_each([&](const Piece& piece) {
-      if (args.log) isa().rows_float.element.exp(piece.count, outputs, outputs);
-      for (int64_t k = 0; k < piece.count; ++k) {
-        const double sum = total[piece.column(k)];
-        grads[k] = static_cast<float>(args.log ? grads[k] - outputs[k] * sum
-                                               : outputs[k] * (grads[k] - sum));
-      }
-      convert.narrow(piece.count, grads, grad_x + piece.at);
-    });
-  });
+template <class T>
+void softmax_backward_block(bool log, int64_t n, int64_t stride, int64_t columns, const T* grad_y,
+                            const T* y, T* grad_x) {
+  const ElementKernels<T>& rows = isa().rows<T>().element;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    const Widened shape(n, columns, stride), grads(shape, grad_y), outputs(shape, y);
+    Widened result(shape);
+    softmax_backward_block<float>(log, n, columns, columns, grads.values.data(),
+                                  outputs.values.data(), result.values.data());
+    result.store(grad_x);
+  } else if (stride == 1) {
+    softmax_backward_row(rows, log, n, grad_y, y, grad_x);
+  } else {
+    softmax_backward_columns(rows, log, n, stride, columns, grad_y, y, grad_x);
+  }
 }
 
 }  // namespace
 
 void softmax(const SoftmaxArgs& args, Stream) {
   if (args.n == 0) return;
-  if (args.dtype == DType::kBFloat16) return softmax_bfloat16(args);
-  with_real(args.dtype, [&]<class T>(T) {
-    const ElementKernels<T>& rows = isa().rows<T>().element;
+  with_floating(args.dtype, [&]<class T>(T) {
     for_each_block(args.outer, args.n, args.inner, [&](int64_t offset, int64_t columns) {
-      const T* x = static_cast<const T*>(args.x) + offset;
-      T* y = static_cast<T*>(args.y) + offset;
-      if (args.inner == 1) {
-        softmax_row(rows, args.log, args.n, x, y);
-      } else {
-        softmax_columns(rows, args.log, args.n, args.inner, columns, x, y);
-      }
+      softmax_block<T>(args.log, args.n, args.inner, columns,
+                       static_cast<const T*>(args.x) + offset, static_cast<T*>(args.y) + offset);
     });
   });
 }
 
 void softmax_backward(const SoftmaxBackwardArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) return softmax_backward_bfloat16(args);
-  with_real(args.dtype, [&]<class T>(T) {
-    const ElementKernels<T>& rows = isa().rows<T>().element;
+  with_floating(args.dtype, [&]<class T>(T) {
     for_each_block(args.outer, args.n, args.inner, [&](int64_t offset, int64_t columns) {
-      const T* grad_y = static_cast<const T*>(args.grad_y) + offset;
-      const T* y = static_cast<const T*>(args.y) + offset;
-      T* grad_x = static_cast<T*>(args.grad_x) + offset;
-      if (args.inner == 1) {
-        softmax_backward_row(rows, args.log, args.n, grad_y, y, grad_x);
-      } else {
-        softmax_backward_columns(rows, args.log, args.n, args.inner, columns, grad_y, y, grad_x);
-      }
+      softmax_backward_block<T>(
+          args.log, args.n, args.inner, columns, static_cast<const T*>(args.grad_y) + offset,
+          static_cast<const T*>(args.y) + offset, static_cast<T*>(args.grad_x) + offset);
     });
   });
 }

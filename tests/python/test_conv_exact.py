@@ -287,7 +287,15 @@ def test_conv1d_integers(n, c, length, k, stride, padding, dilation, groups, on)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(
     ("n", "inputs", "outputs"),
-    [(2, 1000, 301), (16, 4104, 65), (17, 9000, 30), (32, 1024, 256), (33, 1024, 257)],
+    [
+        (1, 4112, 65),
+        (1, 1000, 301),
+        (2, 1000, 301),
+        (16, 4104, 65),
+        (17, 9000, 30),
+        (32, 1024, 256),
+        (33, 1024, 257),
+    ],
 )
 def test_linear_integers(n, inputs, outputs, transposed, on):
     """Large weights and few rows: up to 32 the weight is read in place, if its rows are dense."""
@@ -304,17 +312,18 @@ def test_linear_integers(n, inputs, outputs, transposed, on):
     np.testing.assert_array_equal(host(tw.grad), weight_grad.T if transposed else weight_grad)
 
 
-def test_linear_in_place_epilogues(on):
+@pytest.mark.parametrize("n", [1, 5])
+def test_linear_in_place_epilogues(n, on):
     """A forward pass with residual and ReLU, and an input gradient with a bias."""
     rng = np.random.default_rng(1)
-    x, w, b, r = (integers(rng, s) for s in ((5, 5000), (100, 5000), (100,), (5, 100)))
+    x, w, b, r = (integers(rng, s) for s in ((n, 5008), (99, 5008), (99,), (n, 99)))
     image, filters, residual = (a[:, :, None, None] for a in (x, w, r))
     y = F.conv2d_fused(
         *map(on.tensor, (image, filters, b)), residual=on.tensor(residual), relu=True
     )
     want = x.astype(np.float64) @ w.T + b + r
     np.testing.assert_array_equal(host(y)[:, :, 0, 0], np.maximum(want, 0))
-    gy, bias = integers(rng, (5, 100)), integers(rng, 5000)
+    gy, bias = integers(rng, (n, 99)), integers(rng, 5008)
     got = F.conv_transpose2d(*map(on.tensor, (gy[:, :, None, None], filters, bias)))
     np.testing.assert_array_equal(host(got)[:, :, 0, 0], gy.astype(np.float64) @ w + bias)
 

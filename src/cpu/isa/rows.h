@@ -66,6 +66,8 @@ struct ElementKernels {
   void (*shifted_exp)(int64_t n, const T* x, T shift, T* y) = nullptr;
   /// Sums of rows of n elements, which are readable a vector past them.
   void (*row_sums)(const RowSums<T>& sums, int64_t n, T* y) = nullptr;
+  /// y[r] = the sum of products of x and row r of a matrix [rows][n].
+  void (*dot)(int64_t n, const T* x, int64_t rows, const T* matrix, T* y) = nullptr;
   /// Largest element; NaN is skipped. n >= 1.
   T (*max)(int64_t n, const T* x) = nullptr;
 

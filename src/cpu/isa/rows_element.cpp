@@ -91,6 +91,35 @@ double sum(int64_t n, const T* x) {
   return total;
 }
 
+/// Four rows at a time: each piece of x is loaded once for them, and memory is read in four
+/// streams.
+template <class T>
+void dot(int64_t n, const T* x, int64_t rows, const T* matrix, T* y) {
+  constexpr int kWidth = kLanes<T>, kVectors = kPartials / kWidth, kRows = 4;
+  const int64_t whole = n - n % kPartials;
+  for (int64_t first = 0; first < rows; first += kRows) {
+    const T* row[kRows];
+    for (int r = 0; r < kRows; ++r) row[r] = matrix + smaller(first + r, rows - 1) * n;
+    Vector<T, kWidth> partial[kRows][kVectors] = {};
+    for (int64_t i = 0; i < whole; i += kPartials) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        const Vector<T, kWidth> piece = load<kWidth>(x + i + v * kWidth);
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r)
+          partial[r][v] += piece * load<kWidth>(row[r] + i + v * kWidth);
+      }
+    }
+    for (int r = 0; r < kRows && first + r < rows; ++r) {
+      T lanes[kPartials], total = 0;
+      for (int v = 0; v < kVectors; ++v) store<kWidth>(lanes + v * kWidth, partial[r][v]);
+      for (T lane : lanes) total += lane;
+      for (int64_t i = whole; i < n; ++i) total += x[i] * row[r][i];
+      y[first + r] = total;
+    }
+  }
+}
+
 template <class T>
 T max(int64_t n, const T* x) {
   constexpr int kWidth = kLanes<T>;
@@ -229,6 +258,7 @@ constexpr ElementKernels<T> element_kernels() {
   if constexpr (sizeof(T) == sizeof(V)) {
     kernels.shifted_exp = shifted_exp<T>;
     kernels.row_sums = row_sums<T>;
+    kernels.dot = dot<T>;
     kernels.max = max<T>;
     kernels.sgd = sgd<T>;
     kernels.adam = adam<T>;
