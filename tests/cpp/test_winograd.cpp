@@ -74,7 +74,7 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
     std::vector<char> workspace(plan.workspace);
     result.assign(expected.size(), static_cast<T>(NAN));
     st::cpu::winograd_weight_grad<T>(tiles, plan, x.data(), y.data(), result.data(),
-                                      workspace.data());
+                                     workspace.data());
   } else {
     const bool backward = pass == ConvPass::kInputGrad;
     expected.resize(backward ? x.size() : y.size());
