@@ -16,9 +16,9 @@ void set_num_threads(int count);
 /// "avx512", "avx2" or "baseline": the best the machine has, or what STRIATE_CPU_ISA forces.
 const char* cpu_isa();
 
-/// Whether 3 x 3 convolutions may use Winograd's algorithm (default: yes). It is about three times
-/// as fast; its relative L2 error stays below 1e-5 (direct: 1e-6), and it spreads a NaN or infinity
-/// of an input pixel over the outputs of its tiles.
+/// Whether 3 x 3 and 5 x 5 convolutions of stride 1 may use Winograd's algorithm (default: yes). It
+/// is two to three times as fast; its relative L2 error stays below 1e-5 (direct: 1e-6), and it
+/// spreads a NaN or infinity of an input pixel over the outputs of its tiles.
 bool winograd_enabled();
 void set_winograd_enabled(bool enabled);
 

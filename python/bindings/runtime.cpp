@@ -27,7 +27,7 @@ void bind_runtime(py::module_& m) {
       "('multiply_add', which counts as two), bytes per second of memory that is only read "
       "('read') or of a = b + s * c ('triad').");
   m.def("winograd_enabled", &winograd_enabled,
-        "Whether 3 x 3 convolutions may use Winograd's algorithm; see config.winograd.");
+        "Whether 3 x 3 and 5 x 5 convolutions may use Winograd's algorithm; see config.winograd.");
   m.def("set_winograd_enabled", &set_winograd_enabled, py::arg("enabled"),
         "Allows or forbids Winograd's algorithm from the next call on.");
   m.def("allow_tf32", &allow_tf32,

@@ -10,9 +10,9 @@ class Config:
 
     @property
     def winograd(self) -> bool:
-        """Whether 3 x 3 convolutions of stride 1 may use Winograd's algorithm (default: True).
+        """Whether convolutions of stride 1 may use Winograd's algorithm (default: True).
 
-        It is about three times as fast. Its relative L2 error stays below 1e-5 (direct: 1e-6), and
+        It takes kernels of 3 x 3 and 5 x 5 and is two to three times as fast. Its relative L2 error stays below 1e-5 (direct: 1e-6), and
         a NaN or infinity in an input pixel spreads over the outputs of its tile
         (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016).
         """

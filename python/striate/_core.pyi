@@ -1249,7 +1249,7 @@ def tensor(
 
 def winograd_enabled() -> builtins.bool:
     """
-    Whether 3 x 3 convolutions may use Winograd's algorithm; see config.winograd.
+    Whether 3 x 3 and 5 x 5 convolutions may use Winograd's algorithm; see config.winograd.
     """
 
 def zeros(

@@ -24,7 +24,7 @@ double seconds(double flops, double weight_bytes) {
 }
 
 double direct_seconds(const WinogradGeometry& g, size_t item) {
-  const double weight = 9.0 * g.channels * g.filters;
+  const double weight = 1.0 * g.taps() * g.channels * g.filters;
   return seconds(2 * weight * g.n * g.oh * g.ow, weight * item);
 }
 
@@ -96,6 +96,7 @@ int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
   int64_t best = 0;
   double least = direct_seconds(winograd_geometry(g, pass, 4), kItem) / kStep<T>;
   for (int64_t m : {2, 4}) {
+    if (m + g.kh - 1 > kMaxWinogradEdge) continue;
     const double time = winograd_seconds(winograd_geometry(g, pass, m), pass, kItem);
     if (time < least) {
       least = time;

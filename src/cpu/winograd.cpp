@@ -12,12 +12,7 @@
 namespace striate::cpu {
 namespace {
 
-constexpr int kMaxPixels = kMaxWinogradEdge * kMaxWinogradEdge;
-
-template <class T>
-const WinogradTransforms<T>& transforms(int64_t m) {
-  return m == 2 ? isa().winograd<T>().f2 : isa().winograd<T>().f4;
-}
+constexpr int kMaxPixels = kMaxWinogradEdge * kMaxWinogradEdge, kMaxTaps = 25;
 
 /// How many tiles share one pass over the weight, and where their scratch lies.
 template <class T>
@@ -53,8 +48,8 @@ struct Run {
     const WinogradGeometry::Corner c = g.corner(tile);
     const T* pixels[kMaxPixels];
     tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
-                {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
-    transforms<T>(g.m).input(
+                {c.row - g.pad_h, c.column - g.pad_w, g.edge()}, zeros, pixels);
+    isa().winograd<T>().transforms(g.m, g.r).input(
         {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
@@ -72,7 +67,8 @@ struct Run {
     }
     Epilogue<T> of_panel = epilogue;
     if (epilogue.bias) of_panel.bias += panel.column;
-    transforms<T>(g.m).output({m, layout.tiles * panel.width, panel.width, of_panel, pixels});
+    isa().winograd<T>().transforms(g.m, g.r).output(
+        {m, layout.tiles * panel.width, panel.width, of_panel, pixels});
   }
 
   void block(int64_t first, int64_t count, const Panel* panel, int64_t panels,
@@ -115,16 +111,16 @@ struct Run {
 
 WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
   if (pass == ConvPass::kInputGrad)
-    return {g.n, g.oh, g.ow, g.o, g.h, g.w, g.c, 2 - g.pad_h, 2 - g.pad_w, m};
-  return {g.n, g.h, g.w, g.c, g.oh, g.ow, g.o, g.pad_h, g.pad_w, m};
+    return {g.n, g.oh, g.ow, g.o, g.h, g.w, g.c, g.kh - 1 - g.pad_h, g.kw - 1 - g.pad_w, m, g.kh};
+  return {g.n, g.h, g.w, g.c, g.oh, g.ow, g.o, g.pad_h, g.pad_w, m, g.kh};
 }
 
 template <class T>
 bool winograd_applies(const Conv2dGeometry& g) {
   const int64_t lanes = isa().winograd<T>().lanes;
-  return g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 &&
-         g.dilation_w == 1 && g.groups == 1 && g.pad_h <= 2 && g.pad_w <= 2 && g.c % lanes == 0 &&
-         g.o % lanes == 0;
+  return (g.kh == 3 || g.kh == 5) && g.kw == g.kh && g.stride_h == 1 && g.stride_w == 1 &&
+         g.dilation_h == 1 && g.dilation_w == 1 && g.groups == 1 && g.pad_h < g.kh &&
+         g.pad_w < g.kw && g.c % lanes == 0 && g.o % lanes == 0;
 }
 
 template <class T>
@@ -143,18 +139,19 @@ void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args) {
       const int64_t first = unit % runs * kPackedChannels;
       const int64_t last = std::min(first + kPackedChannels, g.channels);
       auto* u = static_cast<Compute<T>*>(args.packed) + panel.column * g.points() * g.channels;
-      Compute<T> taps[kPackedChannels][9 * kMaxTileWidth];
-      for (int64_t tap = 0; tap < 9; ++tap) {
-        const int64_t kernel = backward ? 8 - tap : tap;  // rotated by 180 degrees
-        const T* weight = static_cast<const T*>(args.weight) + kernel / 3 * strides[2] +
-                          kernel % 3 * strides[3] + first * channel_stride +
+      Compute<T> taps[kPackedChannels][kMaxTaps * kMaxTileWidth];
+      for (int64_t tap = 0; tap < g.taps(); ++tap) {
+        const int64_t kernel = backward ? g.taps() - 1 - tap : tap;  // rotated by 180 degrees
+        const T* weight = static_cast<const T*>(args.weight) + kernel / g.r * strides[2] +
+                          kernel % g.r * strides[3] + first * channel_stride +
                           panel.column * filter_stride;
         copy_block(weight, channel_stride, filter_stride, last - first, panel.width,
-                   taps[0] + tap * panel.width, 9 * kMaxTileWidth);
+                   taps[0] + tap * panel.width, kMaxTaps * kMaxTileWidth);
       }
       for (int64_t channel = first; channel < last; ++channel)
-        transforms<T>(g.m).filter(taps[channel - first], panel.width, u + channel * panel.width,
-                                  g.channels * panel.width);
+        isa().winograd<T>().transforms(g.m, g.r).filter(taps[channel - first], panel.width,
+                                                        u + channel * panel.width,
+                                                        g.channels * panel.width);
     }
   });
 }

@@ -1,4 +1,4 @@
-// Winograd convolution F(2x2, 3x3) and F(4x4, 3x3): stride 1, no dilation, no groups.
+// Winograd convolution F(2x2, 3x3), F(4x4, 3x3) and F(2x2, 5x5): stride 1, no dilation, no groups.
 #pragma once
 
 #include "cpu/isa/gemm.h"
@@ -11,12 +11,14 @@ struct WinogradGeometry {
   int64_t n, h, w, channels;  // source
   int64_t oh, ow, filters;    // result
   int64_t pad_h, pad_w;
-  int64_t m;  // output tile edge, 2 or 4
+  int64_t m, r;  // edges of an output tile and of the kernel
 
   int64_t tiles_h() const { return (oh + m - 1) / m; }
   int64_t tiles_w() const { return (ow + m - 1) / m; }
   int64_t tiles() const { return n * tiles_h() * tiles_w(); }
-  int64_t points() const { return (m + 2) * (m + 2); }
+  int64_t edge() const { return m + r - 1; }  // of an input tile
+  int64_t points() const { return edge() * edge(); }
+  int64_t taps() const { return r * r; }
 
   struct Corner {
     int64_t image, row, column;  // in result pixels
@@ -48,7 +50,7 @@ void tile_pixels(const T* image, const ImageSize& size, const Square& square, co
 
 WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64_t m);
 
-/// Whether the transforms take this convolution: 3 x 3, stride 1, and whole vectors of channels.
+/// Whether transforms take this convolution: 3 x 3 or 5 x 5, stride 1, whole vectors of channels.
 template <class T>
 bool winograd_applies(const Conv2dGeometry& g);
 /// The edge of the output tiles that beat direct convolution by a model of their costs; 0: none do.

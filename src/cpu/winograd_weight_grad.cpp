@@ -29,7 +29,7 @@ struct Layout {
 
   Layout(const WinogradGeometry& g, int64_t threads)
       : lanes(isa().winograd<T>().lanes), panels(cpu::panels<Compute<T>>(g.channels)) {
-    const int64_t weight_bytes = 9 * g.channels * g.filters * int64_t{sizeof(Compute<T>)};
+    const int64_t weight_bytes = g.taps() * g.channels * g.filters * int64_t{sizeof(Compute<T>)};
     const int64_t most = std::min(g.tiles() / kSplitTiles, kPartialBytes / weight_bytes);
     for (splits = 1; splits < kMinUnits && 2 * splits <= most;) splits *= 2;
     const int64_t most_parts = std::max<int64_t>(1, g.filters / kMaxTileWidth);
@@ -50,7 +50,8 @@ struct Layout {
   bool finishes() const { return splits > 1 || sizeof(T) != sizeof(Compute<T>); }
   /// Elements of the zeros and of the splits' gradients.
   int64_t shared(const WinogradGeometry& g) const {
-    return std::max(g.channels, g.filters) + (finishes() ? splits * 9 * g.channels * g.filters : 0);
+    return std::max(g.channels, g.filters) +
+           (finishes() ? splits * g.taps() * g.channels * g.filters : 0);
   }
   /// Elements of one unit's scratch.
   int64_t scratch(const WinogradGeometry& g) const {
@@ -119,7 +120,7 @@ struct Run {
     for (int64_t t = 0; t < count; ++t) {
       const WinogradGeometry::Corner c = g.corner(first + t);
       tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
-                  {c.row - g.pad_h, c.column - g.pad_w, g.m + 2}, zeros, pixels);
+                  {c.row - g.pad_h, c.column - g.pad_w, g.edge()}, zeros, pixels);
       for (const Panel& panel : layout.panels)
         transforms.input({pixels, panel.column, g.m * g.channels, panel.width / lanes,
                           to.input + panel.column * layout.tiles + t * panel.width, lanes,
@@ -161,7 +162,7 @@ struct Run {
   void unit(int64_t split, const Filters& filters, const Scratch& scratch, C* grad_weight) const {
     const int64_t begin = split_point(g.tiles(), layout.splits, split);
     const int64_t tiles = split_point(g.tiles(), layout.splits, split + 1) - begin;
-    C* result = grad_weight + filters.first * 9 * g.channels;
+    C* result = grad_weight + filters.first * g.taps() * g.channels;
     for (int64_t block = 0; block < layout.blocks; ++block) {
       const int64_t first = split_point(tiles, layout.blocks, block);
       const int64_t count = split_point(tiles, layout.blocks, block + 1) - first;
@@ -173,7 +174,7 @@ struct Run {
         if (block + 1 == layout.blocks) {
           for (int64_t f = 0; f < filters.count; ++f)
             back.grad_filter(sums + f * panel.width, panel.width, layout.sum_plane,
-                             result + f * 9 * g.channels + panel.column, g.channels);
+                             result + f * g.taps() * g.channels + panel.column, g.channels);
         }
         if (layout.blocks > 1) sums += layout.panel_sums;
       }
@@ -201,18 +202,13 @@ void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, con
   const Layout<T> layout(g, plan.threads);
   T* zeros = static_cast<T*>(workspace);
   auto* scratch = static_cast<Compute<T>*>(workspace) + layout.shared(g);
-  const int64_t size = 9 * g.channels * g.filters;
+  const int64_t size = g.taps() * g.channels * g.filters;
   auto* partial = static_cast<Compute<T>*>(layout.finishes() ? scratch - layout.splits * size
                                                              : static_cast<void*>(grad_weight));
   std::fill_n(zeros, std::max(g.channels, g.filters), T{});
   const int64_t units = layout.units(), slots = std::min<int64_t>(plan.threads, units);
-  const Run<T> run{g,
-                   g.m == 2 ? kernels.f2 : kernels.f4,
-                   g.m == 2 ? sum_kernels.f2 : sum_kernels.f4,
-                   layout,
-                   x,
-                   grad_y,
-                   zeros};
+  const Run<T> run{
+      g, kernels.transforms(g.m, g.r), sum_kernels.transforms(g.m, g.r), layout, x, grad_y, zeros};
   const int64_t macs = g.points() * g.tiles() * g.channels * g.filters;
   parallel_for(slots, ceil_div(kGrainMacs, macs / slots), [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) {
@@ -228,10 +224,10 @@ void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, con
   });
   if (!layout.finishes()) return;
   const auto accumulate = isa().rows<Compute<T>>().element.accumulate;
-  parallel_for(g.filters, grain_for(9 * g.channels * layout.splits),
+  parallel_for(g.filters, grain_for(g.taps() * g.channels * layout.splits),
                [&](int64_t begin, int64_t end) {
-                 const int64_t first = begin * 9 * g.channels;
-                 const int64_t count = (end - begin) * 9 * g.channels;
+                 const int64_t first = begin * g.taps() * g.channels;
+                 const int64_t count = (end - begin) * g.taps() * g.channels;
                  for (int64_t split = 1; split < layout.splits; ++split)
                    accumulate(count, partial + split * size + first, partial + first);
                  store_sums(count, partial + first, grad_weight + first);

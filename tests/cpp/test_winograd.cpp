@@ -13,16 +13,16 @@ namespace st = striate;
 using st::Conv2dGeometry;
 using st::ConvPass;
 
-Conv2dGeometry geometry(int64_t pad, int64_t h, int64_t w) {
+Conv2dGeometry geometry(int64_t kernel, int64_t pad, int64_t h, int64_t w) {
   return {.n = 2,
           .c = 32,
           .h = h,
           .w = w,
           .o = 48,
-          .kh = 3,
-          .kw = 3,
-          .oh = h + 2 * pad - 2,
-          .ow = w + 2 * pad - 2,
+          .kh = kernel,
+          .kw = kernel,
+          .oh = h + 2 * pad - kernel + 1,
+          .ow = w + 2 * pad - kernel + 1,
           .stride_h = 1,
           .stride_w = 1,
           .pad_h = pad,
@@ -38,13 +38,13 @@ void for_each_product(const Conv2dGeometry& g, const Visit& visit) {
   for (int64_t n = 0; n < g.n; ++n)
     for (int64_t y = 0; y < g.oh; ++y)
       for (int64_t x = 0; x < g.ow; ++x)
-        for (int64_t tap = 0; tap < 9; ++tap) {
-          const int64_t row = y - g.pad_h + tap / 3, column = x - g.pad_w + tap % 3;
+        for (int64_t tap = 0; tap < g.kh * g.kw; ++tap) {
+          const int64_t row = y - g.pad_h + tap / g.kw, column = x - g.pad_w + tap % g.kw;
           if (row < 0 || row >= g.h || column < 0 || column >= g.w) continue;
           for (int64_t o = 0; o < g.o; ++o)
             for (int64_t c = 0; c < g.c; ++c)
               visit(((n * g.h + row) * g.w + column) * g.c + c,
-                    ((n * g.oh + y) * g.ow + x) * g.o + o, (o * 9 + tap) * g.c + c);
+                    ((n * g.oh + y) * g.ow + x) * g.o + o, (o * g.kh * g.kw + tap) * g.c + c);
         }
 }
 
@@ -59,7 +59,7 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
     return result;
   };
   const std::vector<T> x = values(g.n * g.h * g.w * g.c), y = values(g.n * g.oh * g.ow * g.o);
-  const std::vector<T> weight = values(g.o * 9 * g.c);
+  const std::vector<T> weight = values(g.o * g.kh * g.kw * g.c);
   const auto tiles = st::cpu::winograd_geometry(g, pass, m);
   REQUIRE(st::cpu::winograd_applies<T>(g));
 
@@ -89,7 +89,7 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
                                       pass,
                                       plan,
                                       weight.data(),
-                                      {9 * g.c, 1, 3 * g.c, g.c},
+                                      {g.kh * g.kw * g.c, 1, g.kw * g.c, g.c},
                                       packed.data()});
     st::cpu::winograd<T>(tiles, plan, backward ? y.data() : x.data(),
                          reinterpret_cast<const T*>(packed.data()), {}, result.data(),
@@ -103,17 +103,31 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
   return std::sqrt(difference / size);
 }
 
-TEST_CASE("winograd: errors of both tile sizes, all paddings and ragged sizes") {
+TEST_CASE("winograd: errors of all tile sizes, all paddings and ragged sizes") {
   for (int64_t pad : {0, 1, 2}) {
     for (ConvPass pass : {ConvPass::kForward, ConvPass::kInputGrad, ConvPass::kWeightGrad}) {
       for (const auto& [h, w] : {std::pair<int64_t, int64_t>{4, 9}, {7, 6}, {11, 3}}) {
-        const Conv2dGeometry g = geometry(pad, h, w);
+        const Conv2dGeometry g = geometry(3, pad, h, w);
         CAPTURE(pad);
         CAPTURE(h);
         CHECK(error<float>(g, pass, 2) < 1.5e-6);
         CHECK(error<float>(g, pass, 4) < 1e-5);
         CHECK(error<double>(g, pass, 2) < 1e-14);
         CHECK(error<double>(g, pass, 4) < 1e-13);
+      }
+    }
+  }
+}
+
+TEST_CASE("winograd: errors of 5x5 kernels, all paddings and ragged sizes") {
+  for (int64_t pad = 0; pad < 5; ++pad) {
+    for (ConvPass pass : {ConvPass::kForward, ConvPass::kInputGrad, ConvPass::kWeightGrad}) {
+      for (const auto& [h, w] : {std::pair<int64_t, int64_t>{5, 9}, {8, 7}, {11, 6}}) {
+        const Conv2dGeometry g = geometry(5, pad, h, w);
+        CAPTURE(pad);
+        CAPTURE(h);
+        CHECK(error<float>(g, pass, 2) < 1e-5);
+        CHECK(error<double>(g, pass, 2) < 1e-13);
       }
     }
   }

@@ -106,7 +106,7 @@ def operations(
 ) -> tuple[float, float]:
     """Floating point operations of direct convolution, and of the algorithm's multiplications.
 
-    F(m x m, 3 x 3) multiplies (m + 2)^2 values per tile of m x m results; its transforms, additions
+    F(m x m, r x r) multiplies (m + r - 1)^2 values per tile of m x m results; its transforms, additions
     for the most part, are not counted.
     """
     taps = conv.kernel[0] * conv.kernel[1]
@@ -116,4 +116,4 @@ def operations(
         return direct, direct
     m = int(algorithm.removeprefix("winograd"))
     tiles = -(-output[0] // m) * -(-output[1] // m)
-    return direct, per_position * (m + 2) ** 2 * tiles
+    return direct, per_position * (m + conv.kernel[0] - 1) ** 2 * tiles

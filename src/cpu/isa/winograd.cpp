@@ -1,6 +1,6 @@
 // Winograd transforms (Lavin and Gray 2016) as Cook-Toom at points 0, -+1, inf for F(2x2, 3x3) and
-// 0, -+1/sqrt(2), -+sqrt(2), inf for F(4x4, 3x3). The second set has about half the rounding error
-// of the usual 0, -+1, -+2, inf, because no entry of the matrices is far from 1.
+// 0, -+1/sqrt(2), -+sqrt(2), inf for F(4x4, 3x3) and F(2x2, 5x5). The second set has about half the
+// rounding error of the usual 0, -+1, -+2, inf, because no entry of the matrices is far from 1.
 //
 // Each 1-D transform is written out once, by common subexpressions; a 2-D one applies it to the
 // columns and then to the rows of a tile, a vector of channels at a time.
@@ -13,8 +13,8 @@ namespace {
 
 /// F(2, 3): 4 points.
 template <class T>
-struct F2 {
-  static constexpr int kOutputs = 2, kPoints = 4;
+struct F2x3 {
+  static constexpr int kOutputs = 2, kTaps = 3, kPoints = 4;
   template <class V>
   static void input(const V* d, V* v) {
     v[0] = d[0] - d[2];
@@ -54,9 +54,11 @@ struct F2 {
 
 /// F(4, 3): 6 points; a = 1/sqrt(2), b = sqrt(2), so ab = 1.
 template <class T>
-struct F4 {
-  static constexpr int kOutputs = 4, kPoints = 6;
+struct F4x3 {
+  static constexpr int kOutputs = 4, kTaps = 3, kPoints = 6;
   static constexpr T kA = T(0.70710678118654752440), kB = T(1.41421356237309504880);
+  // Divided by the products of point differences: 1, -3/2, -3/2, 6, 6.
+  static constexpr T kScaleA = T(-2) / 3, kScaleB = T(1) / 6;
   template <class V>
   static void input(const V* d, V* v) {
     const V even_a = d[4] - T(2) * d[2], odd_a = kA * d[3] - kB * d[1];
@@ -79,8 +81,6 @@ struct F4 {
   }
   template <class V>
   static void filter(const V* g, V* u) {
-    // Divided by the products of point differences: 1, -3/2, -3/2, 6, 6.
-    constexpr T kScaleA = T(-2) / 3, kScaleB = T(1) / 6;
     const V even_a = kScaleA * (g[0] + T(0.5) * g[2]), odd_a = kScaleA * kA * g[1];
     const V even_b = kScaleB * (g[0] + T(2) * g[2]), odd_b = kScaleB * kB * g[1];
     u[0] = g[0];
@@ -103,11 +103,54 @@ struct F4 {
   }
   template <class V>
   static void grad_filter(const V* u, V* g) {
-    constexpr T kScaleA = T(-2) / 3, kScaleB = T(1) / 6;
     const V sum_a = kScaleA * (u[1] + u[2]), sum_b = kScaleB * (u[3] + u[4]);
     g[0] = u[0] + sum_a + sum_b;
     g[1] = kScaleA * kA * (u[1] - u[2]) + kScaleB * kB * (u[3] - u[4]);
     g[2] = T(0.5) * sum_a + T(2) * sum_b + u[5];
+  }
+};
+
+/// F(2, 5): the points of F(4, 3), and so its input transform.
+template <class T>
+struct F2x5 : F4x3<T> {
+  static constexpr int kOutputs = 2, kTaps = 5;
+  using F4x3<T>::kA, F4x3<T>::kB, F4x3<T>::kScaleA, F4x3<T>::kScaleB;
+  template <class V>
+  static void output(const V* m, V* y) {
+    y[0] = m[0] + (m[1] + m[2]) + (m[3] + m[4]);
+    y[1] = kA * (m[1] - m[2]) + kB * (m[3] - m[4]) + m[5];
+  }
+  template <class V>
+  static void filter(const V* g, V* u) {
+    const V even_a = kScaleA * (g[0] + T(0.5) * g[2] + T(0.25) * g[4]);
+    const V odd_a = kScaleA * kA * (g[1] + T(0.5) * g[3]);
+    const V even_b = kScaleB * (g[0] + T(2) * g[2] + T(4) * g[4]);
+    const V odd_b = kScaleB * kB * (g[1] + T(2) * g[3]);
+    u[0] = g[0];
+    u[1] = even_a + odd_a;
+    u[2] = even_a - odd_a;
+    u[3] = even_b + odd_b;
+    u[4] = even_b - odd_b;
+    u[5] = g[4];
+  }
+  template <class V>
+  static void grad_output(const V* y, V* m) {
+    m[0] = y[0];
+    m[1] = y[0] + kA * y[1];
+    m[2] = y[0] - kA * y[1];
+    m[3] = y[0] + kB * y[1];
+    m[4] = y[0] - kB * y[1];
+    m[5] = y[1];
+  }
+  template <class V>
+  static void grad_filter(const V* u, V* g) {
+    const V sum_a = kScaleA * (u[1] + u[2]), diff_a = kScaleA * kA * (u[1] - u[2]);
+    const V sum_b = kScaleB * (u[3] + u[4]), diff_b = kScaleB * kB * (u[3] - u[4]);
+    g[0] = u[0] + sum_a + sum_b;
+    g[1] = diff_a + diff_b;
+    g[2] = T(0.5) * sum_a + T(2) * sum_b;
+    g[3] = T(0.5) * diff_a + T(2) * diff_b;
+    g[4] = T(0.25) * sum_a + T(4) * sum_b + u[5];
   }
 };
 
@@ -133,7 +176,7 @@ void transform_2d(const V (&in)[kIn][kIn], V (&out)[kOut][kOut], Transform trans
 
 template <class T, class F>
 struct Transforms {
-  static constexpr int L = kLanes<T>, kEdge = F::kPoints, kOut = F::kOutputs;
+  static constexpr int L = kLanes<T>, kEdge = F::kPoints, kOut = F::kOutputs, kTaps = F::kTaps;
   typedef Compute<T> C;
   typedef C V __attribute__((vector_size(sizeof(C) * L)));
 
@@ -198,9 +241,9 @@ struct Transforms {
 
   static void filter(const C* g, int64_t n, C* u, int64_t plane) {
     for (int64_t first = 0; first < n; first += L) {
-      V taps[3][3], points[kEdge][kEdge];
-      for (int i = 0; i < 3; ++i)
-        for (int j = 0; j < 3; ++j) taps[i][j] = get(g + (3 * i + j) * n + first);
+      V taps[kTaps][kTaps], points[kEdge][kEdge];
+      for (int i = 0; i < kTaps; ++i)
+        for (int j = 0; j < kTaps; ++j) taps[i][j] = get(g + (kTaps * i + j) * n + first);
       transform_2d(taps, points, [](const V* in, V* out) { F::filter(in, out); });
       for (int i = 0; i < kEdge * kEdge; ++i)
         store<L>(u + i * plane + first, points[i / kEdge][i % kEdge]);
@@ -213,11 +256,12 @@ struct Transforms {
 
   static void grad_filter(const C* z, int64_t n, int64_t plane, T* g, int64_t step) {
     for (int64_t first = 0; first < n; first += L) {
-      V points[kEdge][kEdge], taps[3][3];
+      V points[kEdge][kEdge], taps[kTaps][kTaps];
       for (int i = 0; i < kEdge * kEdge; ++i)
         points[i / kEdge][i % kEdge] = get(z + i * plane + first);
       transform_2d(points, taps, [](const V* in, V* out) { F::grad_filter(in, out); });
-      for (int i = 0; i < 9; ++i) store<L>(g + i * step + first, taps[i / 3][i % 3]);
+      for (int i = 0; i < kTaps * kTaps; ++i)
+        store<L>(g + i * step + first, taps[i / kTaps][i % kTaps]);
     }
   }
 
@@ -225,8 +269,9 @@ struct Transforms {
 };
 
 template <class T>
-constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, F2<Compute<T>>>::kTable,
-                                      Transforms<T, F4<Compute<T>>>::kTable};
+constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, F2x3<Compute<T>>>::kTable,
+                                      Transforms<T, F4x3<Compute<T>>>::kTable,
+                                      Transforms<T, F2x5<Compute<T>>>::kTable};
 
 }  // namespace
 

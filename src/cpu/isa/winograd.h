@@ -7,7 +7,7 @@
 
 namespace striate::cpu {
 
-/// Largest input tile edge, of F(4x4, 3x3).
+/// Largest input tile edge, of F(4x4, 3x3) and F(2x2, 5x5).
 inline constexpr int kMaxWinogradEdge = 6;
 
 /// A tile's sums m[point][0..n) and the m^2 output pixels that they become, of which null ones are
@@ -31,16 +31,16 @@ struct WinogradSquare {
   int64_t group_step, plane;
 };
 
-/// Transforms of F(m x m, 3 x 3) on vectors of channels: a tile has (m + 2)^2 input pixels and as
-/// many points. Points lie `plane` elements apart; n is a multiple of the lanes. What lies between
-/// the transforms is float if T is bfloat16.
+/// Transforms of F(m x m, r x r) on vectors of channels: a tile has (m + r - 1)^2 input pixels and
+/// as many points. Points lie `plane` elements apart; n is a multiple of the lanes. What lies
+/// between the transforms is float if T is bfloat16.
 template <class T>
 struct WinogradTransforms {
-  /// B' d B of (m + 2)^2 pixels.
+  /// B' d B of (m + r - 1)^2 pixels.
   void (*input)(const WinogradSquare<T>& args);
   /// pixels[i][0..n) = epilogue of A' m A.
   void (*output)(const WinogradOutput<T>& args);
-  /// u[point][i] = G g G', where tap (y, x) of filter i is g[(3y + x) * n + i].
+  /// u[point][i] = G g G', where tap (y, x) of filter i is g[(ry + x) * n + i].
   void (*filter)(const Compute<T>* g, int64_t n, Compute<T>* u, int64_t plane);
   /// A d A' of m^2 gradient pixels.
   void (*grad_output)(const WinogradSquare<T>& args);
@@ -51,7 +51,12 @@ struct WinogradTransforms {
 template <class T>
 struct WinogradKernels {
   int lanes;  // channels a vector
-  WinogradTransforms<T> f2, f4;
+  WinogradTransforms<T> f2x3, f4x3, f2x5;
+
+  /// F(m x m, r x r).
+  const WinogradTransforms<T>& transforms(int64_t m, int64_t r) const {
+    return r == 5 ? f2x5 : m == 2 ? f2x3 : f4x3;
+  }
 };
 
 #define STRIATE_DECLARE_WINOGRAD(isa)                               \
