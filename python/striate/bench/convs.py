@@ -106,8 +106,8 @@ def operations(
 ) -> tuple[float, float]:
     """Floating point operations of direct convolution, and of the algorithm's multiplications.
 
-    F(m x m, r x r) multiplies (m + r - 1)^2 values per tile of m x m results; its transforms, additions
-    for the most part, are not counted.
+    F(m x m, r x r) multiplies (m + r - 1)^2 values per tile of m x m results; its transforms,
+    additions for the most part, are not counted.
     """
     taps = conv.kernel[0] * conv.kernel[1]
     per_position = 2.0 * batch * conv.o * conv.c / conv.groups
