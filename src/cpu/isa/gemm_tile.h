@@ -26,15 +26,7 @@ __attribute__((noinline)) void finish_part(Compute<C>* sums, const C* term, bool
   if constexpr (sizeof(C) == sizeof(BFloat16)) {
     for (int64_t i = 0; i < n; ++i) c[i] = to_bfloat16(sums[i]);
   } else {
-    // Powers of two, so that each copy is one move.
-    int64_t i = 0;
-#pragma GCC unroll 8
-    for (int size = kWidth / 2; size > 0; size /= 2) {
-      if (n & size) {
-        __builtin_memcpy(c + i, sums + i, size * sizeof(C));
-        i += size;
-      }
-    }
+    copy_first<kWidth>(sums, n, c);
   }
 }
 

@@ -191,7 +191,13 @@ inline void row_sums_block(const RowSums<T>& sums, int64_t begin, int64_t n, T* 
   for (int64_t r = 0; r < sums.results; ++r, first += sums.first_step, y += sums.result_step) {
     Vector<T, L> total = start;
     for (int64_t i = 0; i < sums.count; ++i) total += load<L>(first + i * sums.step);
-    n == L ? store<L>(y, total) : store_first<T, L>(y, total, n);
+    if (n == L) {
+      store<L>(y, total);
+    } else {
+      T lanes[L];
+      store<L>(lanes, total);
+      copy_first<L>(lanes, n, y);
+    }
   }
 }
 

@@ -63,16 +63,14 @@ inline void store(T* p, Vector<Compute<T>, L> v) {
   }
 }
 
-/// Stores the first n lanes, fewer than L, in powers of two, each of which is one move.
-template <class T, int L>
-inline void store_first(T* p, Vector<T, L> v, int64_t n) {
-  T lanes[L];
-  store<L>(lanes, v);
+/// Copies n values, fewer than kWidth, in powers of two, each of which is one move.
+template <int kWidth, class T>
+inline void copy_first(const T* from, int64_t n, T* to) {
   int64_t i = 0;
 #pragma GCC unroll 8
-  for (int size = L / 2; size > 0; size /= 2) {
+  for (int size = kWidth / 2; size > 0; size /= 2) {
     if (n & size) {
-      __builtin_memcpy(p + i, lanes + i, size * sizeof(T));
+      __builtin_memcpy(to + i, from + i, size * sizeof(T));
       i += size;
     }
   }
