@@ -41,7 +41,7 @@ template <class T>
 constexpr int64_t kPackedChunk = 160 * kStep<T>;
 constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
 constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
-constexpr int64_t kMostBlocks = 24;     // of a unit, whose gradients stay in the L2 cache
+constexpr int64_t kMostRows = 336;      // of a unit, whose gradients stay in the L2 cache
 
 /// As many pixels as give one tile all its rows, at no cost in vectors.
 template <class T>
@@ -98,11 +98,21 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
   const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(Compute<T>)};
   plan.splits = std::min(
       {wanted, plan.chunks, std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
-  plan.filter_parts =
-      std::clamp(ceil_div(wanted, plan.splits), ceil_div(blocks, kMostBlocks),
-                 std::max({blocks / kBlocksPerCopy, ceil_div(blocks, kMostBlocks), int64_t{1}}));
-  plan.panel_parts =
-      std::clamp<int64_t>(ceil_div(wanted, plan.splits * plan.filter_parts), 1, plan.group_panels);
+  // Every part of the filters copies all columns once more, every part of the panels all filters.
+  const int64_t parts = ceil_div(wanted, plan.splits);
+  const int64_t fewest = ceil_div(pass.filters, kMostRows);
+  const int64_t most = std::max(fewest, std::min(blocks / kBlocksPerCopy, parts));
+  int64_t fewest_copies = 0;
+  for (int64_t filter_parts = std::max<int64_t>(1, fewest); filter_parts <= most; ++filter_parts) {
+    const int64_t panel_parts =
+        std::clamp<int64_t>(ceil_div(parts, filter_parts), 1, plan.group_panels);
+    const int64_t copies = filter_parts * plan.filter_size + panel_parts * pass.filters;
+    if (fewest_copies == 0 || copies < fewest_copies) {
+      fewest_copies = copies;
+      plan.filter_parts = filter_parts;
+      plan.panel_parts = panel_parts;
+    }
+  }
   return plan;
 }
 

@@ -21,6 +21,10 @@ int64_t steps(int64_t terms) {
   return ceil_div(terms, kStep<T>);
 }
 
+// Of a, copied by all blocks before the next ones: a line that two blocks share is still in the L1
+// cache, which has room for this many in each set.
+constexpr int64_t kPackedTerms = 8;
+
 /// What tiles ask for while they compute, a cache line of each row at a time: the operands of the
 /// product that follows, or of the next panel where b is read in place.
 template <class T>
@@ -80,12 +84,16 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
   const int64_t blocks = row_blocks<T>(product.rows), step_count = steps<T>(product.count);
   const int64_t terms = step_count * kStep<T>;
   const bool pack_a = kStep<T> > 1 || count > 1, pack_b = packs_b<T>(product.rows);
-  for (int64_t block = 0; pack_a && block < blocks; ++block) {
-    const int64_t first = split_point(product.rows, blocks, block);
-    const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
-    panels->shape->pack_a[rows](product.a + first, product.a_step, product.count,
-                                scratch.a_.get() + first * terms);
+  for (int64_t p = 0; pack_a && p < product.count; p += kPackedTerms) {
+    const int64_t packed_terms = std::min(kPackedTerms, product.count - p);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t first = split_point(product.rows, blocks, block);
+      const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+      panels->shape->pack_a[rows](product.a + p * product.a_step + first, product.a_step,
+                                  packed_terms, scratch.a_.get() + first * terms + p * rows);
+    }
   }
+  int64_t b_width = 0;  // that b_rows_ is for
   Ahead<T> ahead(product, *panels, count);
   for (const OuterPanel<T>* last = panels + count; panels < last; ++panels) {
     const TileShape<T>& shape = *panels->shape;
@@ -93,9 +101,10 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
     if (pack_b) {
       T* packed = scratch.b_.get();
       shape.pack_b(b, panels->offset, panels->filled, product.count, packed);
-      for (int64_t p = 0; p < step_count; ++p)
+      for (int64_t p = 0; shape.width != b_width && p < step_count; ++p)
         scratch.b_rows_[p] = packed + p * shape.width * kStep<T>;
       b = scratch.b_rows_.get();
+      b_width = shape.width;
     }
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = split_point(product.rows, blocks, block);
