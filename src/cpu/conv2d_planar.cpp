@@ -31,7 +31,7 @@ struct Layout {
     const int64_t bytes = (g.stride_h * row + more) * int64_t{sizeof(T)};
     const int64_t wanted = std::min(kBandBytes / bytes, ceil_div(g.n * g.oh, kMinUnits));
     // Fewer rows than a kernel has would copy the source several times.
-    bands = std::max<int64_t>(1, g.oh / std::max(wanted, g.kh));
+    bands = std::max<int64_t>(1, ceil_div(g.oh, std::max(wanted, g.kh)));
   }
 
   int64_t units() const { return g.n * bands; }
@@ -88,11 +88,12 @@ struct Layout {
   }
 };
 
-/// Vector operations for a row of the result, with what it takes to arrange its operands.
+/// Vector operations for a row of the result, with what it takes to arrange its operands; a value
+/// that is copied by itself costs as much as three.
 template <class T>
 int64_t row_cost(const Conv2dGeometry& g) {
   const int64_t vectors = ceil_div(g.ow, isa().planar<T>().lanes);
-  const int64_t copied = g.c * g.stride_w == 1 ? vectors : g.c * g.w;
+  const int64_t copied = g.c * g.stride_w == 1 ? vectors : 3 * g.c * g.w;
   return vectors * g.o * (g.kh * g.kw * g.c + g.o - 1) + copied * g.stride_h;
 }
 
@@ -164,36 +165,33 @@ void planar_conv2d(const Conv2dGeometry& g, const T* x, const T* packed,
 template <class T>
 void planar_weight_grad(const Conv2dWeightGradArgs& args) {
   const Conv2dGeometry& g = args.g;
-  const int64_t grad_row = g.o * ceil_div(g.ow, isa().planar<T>().lanes) * isa().planar<T>().lanes;
-  const Layout<T> layout(g, grad_row);
+  const Layout<T> layout(g, g.ow * g.o);
   const PlanarTile<T>& tile = isa().planar<T>().tiles[g.o];
   const std::vector<int64_t> taps = layout.offsets();
   const T *x = static_cast<const T*>(args.x), *grad_y = static_cast<const T*>(args.grad_y);
   T* sums = static_cast<T*>(args.workspace);  // [split][taps][filters][lanes]
   const int64_t of_tap = g.o * layout.lanes, size = layout.taps * of_tap;
   const int64_t groups = ceil_div(layout.taps, int64_t{tile.taps});
+  const int64_t plane = ceil_div(ceil_div(g.oh, layout.bands) * g.ow, layout.lanes) * layout.lanes;
   const int64_t splits =
       std::clamp<int64_t>(layout.units(), 1, kMinUnits);  // by the geometry alone
 
   const auto add_unit = [&](int64_t unit, T* source, T* grads, T* sum) {
     layout.copy_source(x, unit, source);
     const int64_t rows = layout.rows(unit);
-    const T* from = grad_y + (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow * g.o;
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t i = 0; i < g.ow; i += layout.lanes)
-        tile.split(from + (row * g.ow + i) * g.o, std::min(layout.lanes, g.ow - i),
-                   grads + row * grad_row + i, layout.columns);
+    const int64_t first_pixel = (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow;
+    tile.split(grad_y + first_pixel * g.o, rows * g.ow, grads, plane);
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t first = split_point(layout.taps, groups, group);
       const int64_t count = split_point(layout.taps, groups, group + 1) - first;
-      tile.grad[count]({source, grads, rows, g.ow, g.stride_h * layout.row, taps.data() + first,
-                        sum + first * of_tap});
+      tile.grad[count]({source, grads, plane, rows, g.ow, g.stride_h * layout.row,
+                        taps.data() + first, sum + first * of_tap});
     }
   };
   const int64_t macs = std::max<int64_t>(1, layout.macs() * layout.units() / splits);
   parallel_for(splits, ceil_div(kGrainMacs, macs), [&](int64_t begin, int64_t end) {
     const auto source = std::make_unique_for_overwrite<T[]>(layout.source_size());
-    const auto grads = std::make_unique_for_overwrite<T[]>(ceil_div(g.oh, layout.bands) * grad_row);
+    const auto grads = std::make_unique_for_overwrite<T[]>(g.o * plane + layout.lanes);
     for (int64_t split = begin; split < end; ++split) {
       T* sum = sums + split * size;
       std::fill_n(sum, size, T(0));

@@ -126,7 +126,7 @@ void tile(const PlanarTileArgs<T>& args) {
   }
 }
 
-/// Lanes behind the last column count as zero: no NaN there reaches a sum.
+/// Lanes behind the last column count as zero, whatever is there.
 template <bool kPart, class T, int F, int kTaps, class V>
 inline __attribute__((always_inline)) void add_products(V (&acc)[kTaps][F], const T* x,
                                                         const int64_t (&taps)[kTaps],
@@ -141,7 +141,8 @@ inline __attribute__((always_inline)) void add_products(V (&acc)[kTaps][F], cons
   }
 #pragma GCC unroll 8
   for (int f = 0; f < F; ++f) {
-    const V grad = load<L>(grad_y + f * plane);
+    V grad = load<L>(grad_y + f * plane);
+    if constexpr (kPart) grad = inside ? grad : V{};
 #pragma GCC unroll 8
     for (int t = 0; t < kTaps; ++t) acc[t][f] += pixels[t] * grad;
   }
@@ -152,7 +153,6 @@ void grad(const PlanarGradArgs<T>& args) {
   constexpr int L = kLanes<T>;
   using V = Vector<T, L>;
   const int64_t whole = args.columns / L * L, rest = args.columns - whole;
-  const int64_t plane = (args.columns + L - 1) / L * L;
   Integer<T> lanes[L];
   for (int i = 0; i < L; ++i) lanes[i] = i < rest ? -1 : 0;
   const auto inside = *reinterpret_cast<const Vector<Integer<T>, L>*>(lanes);
@@ -165,11 +165,11 @@ void grad(const PlanarGradArgs<T>& args) {
     for (int f = 0; f < F; ++f) acc[t][f] = load<L>(args.sums + (t * F + f) * L);
   }
   const T *x = args.x, *grad_y = args.grad_y;
-  for (int64_t row = 0; row < args.rows; ++row, x += args.x_row, grad_y += F * plane) {
+  for (int64_t row = 0; row < args.rows; ++row, x += args.x_row, grad_y += args.columns) {
     for (int64_t i = 0; i < whole; i += L)
-      add_products<false, T, F, kTaps>(acc, x + i, taps, grad_y + i, plane, inside);
+      add_products<false, T, F, kTaps>(acc, x + i, taps, grad_y + i, args.plane, inside);
     if (rest > 0)
-      add_products<true, T, F, kTaps>(acc, x + whole, taps, grad_y + whole, plane, inside);
+      add_products<true, T, F, kTaps>(acc, x + whole, taps, grad_y + whole, args.plane, inside);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTaps; ++t) {
@@ -179,20 +179,24 @@ void grad(const PlanarGradArgs<T>& args) {
 }
 
 template <class T, int F>
-void split(const T* pixels, int64_t n, T* planes, int64_t plane) {
+inline void split_vector(const T* pixels, T* planes, int64_t plane) {
   constexpr int L = kLanes<T>;
-  T copy[F * L];
-  if (n < L) {
-    __builtin_memset(copy, 0, sizeof(copy));
-    __builtin_memcpy(copy, pixels, n * F * sizeof(T));
-    pixels = copy;
-  }
   Vector<T, L> from[F], to[F];
 #pragma GCC unroll 8
   for (int f = 0; f < F; ++f) from[f] = load<L>(pixels + f * L);
   exchange<IntoPlane, F, L>(from, to);
 #pragma GCC unroll 8
   for (int f = 0; f < F; ++f) store<L>(planes + f * plane, to[f]);
+}
+template <class T, int F>
+void split(const T* pixels, int64_t n, T* planes, int64_t plane) {
+  constexpr int L = kLanes<T>;
+  int64_t i = 0;
+  for (; i + L <= n; i += L) split_vector<T, F>(pixels + i * F, planes + i, plane);
+  if (i == n) return;
+  T last[F * L] = {};
+  __builtin_memcpy(last, pixels + i * F, (n - i) * F * sizeof(T));
+  split_vector<T, F>(last, planes + i, plane);
 }
 
 // Sets of 512 bits have 32 registers, others 16, of which some are for operands.

@@ -35,7 +35,8 @@ struct PlanarTileArgs {
 template <class T>
 struct PlanarGradArgs {
   const T* x;
-  const T* grad_y;  // [rows][filters][columns, in whole vectors]; zeros behind the last column
+  const T* grad_y;  // [filters][plane], rows side by side, readable a vector past the last
+  int64_t plane;
   int64_t rows, columns;
   int64_t x_row;  // between rows
   const int64_t* taps;
@@ -48,7 +49,7 @@ struct PlanarTile {
   int taps;     // at most, that `grad` computes at once
   void (*tile)(const PlanarTileArgs<T>&);
   void (*grad[kMaxPlanarTaps + 1])(const PlanarGradArgs<T>&);  // by their number
-  /// One vector of each filter's plane from n pixels [n][filters], zeros behind them.
+  /// Planes [filters][plane], in whole vectors, from n pixels [n][filters].
   void (*split)(const T* pixels, int64_t n, T* planes, int64_t plane);
 };
 
