@@ -1,8 +1,8 @@
 // The weight gradient of a convolution: a sum of outer products over pixels, cut into chunks whose
-// order is a function of the geometry alone. Few filters are computed for several neighbouring
-// pixels at once, each with gradients of its own, which are added up in the end.
+// order is a function of the geometry alone.
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
+#include "cpu/conv2d_planar.h"
 #include "cpu/kernels.h"
 #include "cpu/outer_product.h"
 
@@ -13,8 +13,7 @@ namespace {
 /// columns, over one of `splits` ranges of chunks; a chunk is what stays in the caches.
 template <class T>
 struct WeightGradPlan {
-  int64_t pixels;    // joined, see joined()
-  Conv2dGeometry g;  // of them
+  Conv2dGeometry g;
   Pass pass;
   int64_t filter_size;                // columns of a filter
   std::vector<OuterPanel<T>> panels;  // of all groups, one after the other
@@ -23,12 +22,10 @@ struct WeightGradPlan {
   int64_t chunk, chunks;  // result pixels of a chunk
 
   int64_t units_of_split() const { return g.groups * filter_parts * panel_parts; }
-  /// Terms of each element in the last sum.
-  int64_t terms() const { return splits * pixels; }
   /// Sums that are added up, or rounded, at the end; 0: the tiles' results are the gradient.
   int64_t sums() const {
     const bool rounds = sizeof(T) != sizeof(Compute<T>);
-    return terms() > 1 || rounds ? splits * g.o * filter_size : 0;
+    return splits > 1 || rounds ? splits * g.o * filter_size : 0;
   }
   /// Bytes of the copied source, in front of the sums.
   int64_t source_bytes() const {
@@ -43,27 +40,10 @@ constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
 constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
 constexpr int64_t kMostRows = 336;      // of a unit, whose gradients stay in the L2 cache
 
-/// As many pixels as give one tile all its rows, at no cost in vectors.
 template <class T>
-int64_t joined_pixels(const Conv2dGeometry& g) {
-  if (g.groups > 1 || g.dilation_w > 1) return 1;
+WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
-  const int64_t rows = gemm.shapes[gemm.count - 1].rows;
-  const auto vectors = [&](int64_t pixels) {
-    return vector_registers<T>((g.kw + (pixels - 1) * g.stride_w) * g.c);
-  };
-  int64_t best = 1;
-  for (int64_t pixels = 2; pixels * g.o <= rows; ++pixels)
-    if (g.ow % pixels == 0 && vectors(pixels) == vectors(1)) best = pixels;
-  return best;
-}
-
-template <class T>
-WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
-  const GemmKernels<T>& gemm = isa().gemm<T>();
-  const int64_t pixels = joined_pixels<T>(original);
-  const Conv2dGeometry g = joined(original, pixels);
-  WeightGradPlan<T> plan{pixels, g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0};
+  WeightGradPlan<T> plan{g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0};
   const Pass& pass = plan.pass;
   Source& s = plan.pass.source;
   const bool merged = contiguous_taps(pass.columns[0], g);
@@ -116,24 +96,15 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
   return plan;
 }
 
-/// The sum over splits and joined pixels, in this order, in place of the first of them, rounded.
-/// The kernel of each of these pixels begins where its window does.
+/// The sum over splits, in their order, in place of the first of them, rounded.
 template <class T>
-void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, Compute<T>* sums,
-            T* grad_weight) {
-  const int64_t channels = plan.pass.channels, length = g.kw * channels;
-  const int64_t joined_length = plan.g.kw * channels;
-  const int64_t pixel_step = g.o * g.kh * joined_length + g.stride_w * channels;
-  const int64_t split_step = plan.g.o * g.kh * joined_length;
+void add_up(const WeightGradPlan<T>& plan, Compute<T>* sums, T* grad_weight) {
+  const int64_t size = plan.g.o * plan.filter_size;
   const auto accumulate = isa().rows<Compute<T>>().element.accumulate;
-  parallel_for(g.o * g.kh, ceil_div(65536, length), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      Compute<T>* sum = sums + row * joined_length;
-      for (int64_t term = 1; term < plan.terms(); ++term)
-        accumulate(length, sum + term / plan.pixels * split_step + term % plan.pixels * pixel_step,
-                   sum);
-      store_sums(length, sum, grad_weight + row * length);
-    }
+  parallel_for(size, ceil_div(65536, plan.splits), [&](int64_t begin, int64_t end) {
+    for (int64_t split = 1; split < plan.splits; ++split)
+      accumulate(end - begin, sums + split * size + begin, sums + begin);
+    store_sums(end - begin, sums + begin, grad_weight + begin);
   });
 }
 
@@ -154,8 +125,10 @@ void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first,
 
 template <class T>
 void direct_weight_grad(const Conv2dWeightGradArgs& args) {
-  if constexpr (kStep<T> == 1)  // pairs of bfloat16 would have to be made of columns
+  if constexpr (kStep<T> == 1) {  // pairs of bfloat16 would have to be made of columns
+    if (planar_pays<T>(args.g, ConvPass::kWeightGrad)) return planar_weight_grad<T>(args);
     if (narrow_weight_grad_pays<T>(args.g)) return narrow_weight_grad<T>(args);
+  }
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -206,13 +179,15 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
       }
     }
   });
-  if (plan.sums() > 0) add_up(args.g, plan, sums, static_cast<T*>(args.grad_weight));
+  if (plan.sums() > 0) add_up(plan, sums, static_cast<T*>(args.grad_weight));
 }
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
-  if constexpr (kStep<T> == 1)
+  if constexpr (kStep<T> == 1) {
+    if (planar_pays<T>(g, ConvPass::kWeightGrad)) return planar_plan<T>(g, ConvPass::kWeightGrad);
     if (narrow_weight_grad_pays<T>(g)) return narrow_weight_grad_plan<T>(g);
+  }
   const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
   return {kDirect, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
 }
