@@ -101,7 +101,7 @@ struct Conv2dOptions {
 /// Cross-correlation. x (N, C, H, W), weight (O, C/groups, kh, kw), bias (O) or undefined;
 /// result (N, O, OH, OW), OH = (H + 2p - d(kh-1) - 1)/s + 1, stored channels-last.
 /// A NaN or infinity in x reaches the results that read it; on the CPU also others, by Winograd's
-/// algorithm those of the same tile, and with few filters up to 7 neighbours in the same row.
+/// algorithm those of the same tile.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 /// conv2d, plus `residual` of the result's shape if it is defined, through relu if asked: one pass

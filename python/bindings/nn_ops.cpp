@@ -29,8 +29,7 @@ void bind_convolutions(py::module_& m) {
       "channels-last. Sizes are one number or (height, width). Raises ShapeError where sizes do "
       "not fit.\n\n"
       "A NaN or infinity in the input reaches the results that read it; on the CPU also others, by "
-      "Winograd's algorithm (config.winograd) those of the same tile, and with few filters up to 7 "
-      "neighbours in the same row.");
+      "Winograd's algorithm (config.winograd) those of the same tile.");
   m.def(
       "conv2d_fused",
       [](const Tensor& input, const Tensor& weight, MaybeTensor bias, Size2 stride, Size2 padding,

@@ -748,7 +748,7 @@ def conv2d(
 
     Result (N, O, OH, OW) with OH = (H + 2 padding - dilation (kh-1) - 1) // stride + 1, stored channels-last. Sizes are one number or (height, width). Raises ShapeError where sizes do not fit.
 
-    A NaN or infinity in the input reaches the results that read it; on the CPU also others, by Winograd's algorithm (config.winograd) those of the same tile, and with few filters up to 7 neighbours in the same row.
+    A NaN or infinity in the input reaches the results that read it; on the CPU also others, by Winograd's algorithm (config.winograd) those of the same tile.
     """
 
 def conv2d_algorithms(

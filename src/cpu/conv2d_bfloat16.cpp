@@ -6,6 +6,7 @@
 
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
+#include "cpu/conv2d_planar.h"
 #include "cpu/winograd.h"
 
 namespace striate::cpu {
@@ -78,9 +79,10 @@ void widened_pack(const Conv2dPackArgs& args) {
   direct_pack<float>(inner);
 }
 
-/// Channels are summed two by two, so each of several groups must have an even number of them.
+/// Channels are summed two by two, so each of several groups must have an even number of them; few
+/// filters are faster as floats.
 bool pairs_apply(const Conv2dGeometry& g, ConvPass pass) {
-  if (isa().gemm_bfloat16 == nullptr) return false;
+  if (isa().gemm_bfloat16 == nullptr || planar_pays<float>(g, pass)) return false;
   const int64_t channels = (pass == ConvPass::kInputGrad ? g.o : g.c) / g.groups;
   return g.groups == 1 || pass == ConvPass::kWeightGrad || channels % kStep<BFloat16> == 0;
 }

@@ -5,32 +5,15 @@
 // source is first copied with a zero border (a few per cent of the time), so that what a result
 // pixel reads is its base pointer plus offsets that all pixels share. Forward is one product per
 // group. The input gradient of a strided convolution is one product for each phase of the stride,
-// each reading only the taps that hit it, so no zero is ever multiplied. A forward with few filters
-// computes several neighbouring pixels as one with as many times the filters: their kernels, side
-// by side with zeros between, fill the vectors.
+// each reading only the taps that hit it, so no zero is ever multiplied. Few filters, which would
+// leave the vectors mostly empty, are a matter of conv2d_planar.cpp.
 #include "cpu/conv2d_direct.h"
 
 #include "cpu/conv2d_pass.h"
+#include "cpu/conv2d_planar.h"
 
 namespace striate::cpu {
 namespace {
-
-constexpr int64_t kMaxJoined = 8;
-
-/// How many neighbouring pixels of a row to compute as one: what takes the fewest multiply-adds of
-/// whole vectors. LeNet-5's first convolution joins two: 12 filters of 5 x 6 for 6 of 5 x 5.
-template <class T>
-int64_t joined_pixels(const Conv2dGeometry& g, ConvPass pass) {
-  if (pass != ConvPass::kForward || g.groups > 1 || g.dilation_w > 1) return 1;
-  const auto cost = [&](int64_t pixels) {  // of a pixel
-    const double width = g.kw + (pixels - 1) * g.stride_w;
-    return width * vector_registers<T>(pixels * g.o) / pixels;
-  };
-  int64_t best = 1;
-  for (int64_t pixels = 2; pixels <= kMaxJoined; ++pixels)
-    if (g.ow % pixels == 0 && cost(pixels) < 0.9 * cost(best)) best = pixels;
-  return best;
-}
 
 /// Packed elements of one group and pair of phases.
 template <class T>
@@ -65,31 +48,6 @@ void pack_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
   }
 }
 
-/// The same of a joined convolution, whose column is filter column % o of pixel column / o.
-template <class T>
-void pack_joined_panel(const Conv2dPackArgs& args, const Pass& pass, const Phase& rows,
-                       const Phase& columns, const Panel& panel, T* packed) {
-  const Conv2dGeometry& g = args.g;
-  const int64_t* strides = args.weight_strides;
-  const T* weight = static_cast<const T*>(args.weight);
-  const int64_t size = pass.channels * panel.width;
-  for (const Tap& row : rows.taps) {
-    for (const Tap& column : columns.taps) {
-      std::fill_n(packed, size, T{});
-      for (int64_t j = 0; j < panel.filled; ++j) {
-        const int64_t pixel = (panel.column + j) / g.o, filter = (panel.column + j) % g.o;
-        const int64_t kernel_column = column.kernel - pixel * g.stride_w;
-        if (kernel_column < 0 || kernel_column >= g.kw) continue;
-        const T* from =
-            weight + filter * strides[0] + row.kernel * strides[2] + kernel_column * strides[3];
-        for (int64_t i = 0; i < g.c; ++i)
-          packed[packed_index<T>(i, j, panel.width)] = from[i * strides[1]];
-      }
-      packed += size;
-    }
-  }
-}
-
 // --- Products -----------------------------------------------------------------------------------
 
 constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
@@ -113,20 +71,15 @@ struct Product {
   /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
   void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
 
-  // What a tile asks for while it computes, of the larger operand, which comes from memory:
-  // `first`, and `step` on with each of its steps.
-  struct Ahead {
-    const T* first;
-    int64_t step;
-  };
+  // Tiles ask for the larger operand, which comes from memory.
   /// The pixels behind those of a tile.
-  Ahead source_after(const T* pixel, int64_t pixels) const {
+  Ahead<T> source_after(const T* pixel, int64_t pixels) const {
     const int64_t depth = static_cast<int64_t>(taps.size()) * k;
     if (depth == 0 || source_pixel > k) return {pixel, 0};
     return {pixel + taps.back() + pixels * source_pixel, pixels * source_pixel * kStep<T> / depth};
   }
   /// The tile's part of the next panel.
-  Ahead packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
+  Ahead<T> packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
     const int64_t depth = static_cast<int64_t>(taps.size()) * k;
     const int64_t column = panel.column + panel.width;
     return {packed + (column + panel.width * tile / tiles) * depth, panel.width * kStep<T> / tiles};
@@ -189,7 +142,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
         for (int64_t r = 0; r < tile_rows; ++r) shifted[r] = target[r] + panel->column;
         target = shifted;
       }
-      const Ahead next =
+      const Ahead<T> next =
           source_larger ? source_after(a[begin], tile_rows) : packed_after(*panel, t, tiles);
       const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
       const bool one_image = cut && top / rows == bottom / rows;
@@ -197,8 +150,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
           one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
       const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;
       shape.tile[tile_rows]({a + begin, target, taps.data() + from * row_taps,
-                             (to - from) * row_taps, k, b, of_panel, panel->filled, next.first,
-                             next.step});
+                             (to - from) * row_taps, k, b, of_panel, panel->filled, next});
     }
   }
 }
@@ -233,7 +185,9 @@ void Product<T>::run() const {
 
 template <class T>
 Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
-  const Pass pass = make_pass(joined(g, joined_pixels<T>(g, pass_kind)), pass_kind, kStep<T>);
+  if constexpr (kStep<T> == 1)
+    if (planar_pays<T>(g, pass_kind)) return planar_plan<T>(g, pass_kind);
+  const Pass pass = make_pass(g, pass_kind, kStep<T>);
   int64_t packed = 0;
   for (const Phase& rows : pass.rows)
     for (const Phase& columns : pass.columns)
@@ -243,8 +197,9 @@ Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
 
 template <class T>
 void direct_pack(const Conv2dPackArgs& args) {
-  const int64_t pixels = joined_pixels<T>(args.g, args.pass);
-  const Pass pass = make_pass(joined(args.g, pixels), args.pass, kStep<T>);
+  if constexpr (kStep<T> == 1)
+    if (planar_pays<T>(args.g, args.pass)) return planar_pack<T>(args);
+  const Pass pass = make_pass(args.g, args.pass, kStep<T>);
   const std::vector<Panel> all = panels<T>(pass.filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   T* packed = static_cast<T*>(args.packed);
@@ -260,11 +215,7 @@ void direct_pack(const Conv2dPackArgs& args) {
                        const Panel& panel = all[i % panel_count];
                        const int64_t group = i / panel_count;
                        T* target = packed + group * size + panel.column * depth;
-                       if (pixels > 1) {
-                         pack_joined_panel<T>(args, pass, rows, columns, panel, target);
-                       } else {
-                         pack_panel<T>(args, pass, rows, columns, group, panel, target);
-                       }
+                       pack_panel<T>(args, pass, rows, columns, group, panel, target);
                      }
                    });
       packed += args.g.groups * size;
@@ -274,16 +225,10 @@ void direct_pack(const Conv2dPackArgs& args) {
 
 /// Forward and input gradient differ only in their phases and in which way the weight is packed.
 template <class T>
-void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, const T* packed,
+void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* packed,
             const Epilogue<T>& epilogue, T* y, void* workspace) {
-  const int64_t pixels = joined_pixels<T>(original, pass_kind);
-  const Conv2dGeometry g = joined(original, pixels);
-  std::vector<Compute<T>> repeated;  // the bias, for each of the joined pixels
-  Epilogue<T> widened = epilogue;
-  if (epilogue.bias && pixels > 1) {
-    for (int64_t i = 0; i < g.o; ++i) repeated.push_back(epilogue.bias[i % original.o]);
-    widened.bias = repeated.data();
-  }
+  if constexpr (kStep<T> == 1)
+    if (planar_pays<T>(g, pass_kind)) return planar_conv2d<T>(g, x, packed, epilogue, y);
   const Pass pass = make_pass(g, pass_kind, kStep<T>);
   const Source& s = pass.source;
   const T* source = bordered(s, x, static_cast<T*>(workspace));
@@ -322,8 +267,8 @@ void direct(const Conv2dGeometry& original, ConvPass pass_kind, const T* x, cons
             k,
             pass.filters,
             packed,
-            {widened.bias ? widened.bias + group * pass.filters : nullptr, widened.residual,
-             widened.relu, widened.stream}}
+            {epilogue.bias ? epilogue.bias + group * pass.filters : nullptr, epilogue.residual,
+             epilogue.relu, epilogue.stream}}
             .run();
         packed += packed_size<T>(pass, rows, columns);
       }

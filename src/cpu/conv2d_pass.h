@@ -27,17 +27,6 @@ inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {
 /// What Conv2dPlan::algorithm says here; Winograd's are the edges of their output tiles.
 enum Algorithm : int32_t { kDirect = 0, kCol2im = 1, kWinograd2 = 2, kInPlace = 3, kWinograd4 = 4 };
 
-/// The convolution that computes `pixels` neighbouring pixels of a row of g as one, with as many
-/// times the filters: their kernels side by side, zeros between. What few filters leave empty it
-/// fills.
-inline Conv2dGeometry joined(Conv2dGeometry g, int64_t pixels) {
-  g.kw += (pixels - 1) * g.stride_w;
-  g.stride_w *= pixels;
-  g.ow /= pixels;
-  g.o *= pixels;
-  return g;
-}
-
 /// A kernel position and the source coordinate it reads, relative to base = index * source_step.
 struct Tap {
   int64_t kernel, offset;
@@ -173,7 +162,7 @@ struct ReadAhead {
 
   bool done() const { return next >= end; }
   /// The next `count` cache lines, and the step between them.
-  std::pair<const T*, int64_t> lines(int64_t count) {
+  Ahead<T> lines(int64_t count) {
     constexpr int64_t kLine = 64 / sizeof(T);
     if (done()) return {next, 0};
     next += count * kLine;

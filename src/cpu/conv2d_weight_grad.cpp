@@ -1,8 +1,8 @@
 // The weight gradient of a convolution: a sum of outer products over pixels, cut into chunks whose
-// order is a function of the geometry alone. Few filters are computed for several neighbouring
-// pixels at once, each with gradients of its own, which are added up in the end.
+// order is a function of the geometry alone.
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
+#include "cpu/conv2d_planar.h"
 #include "cpu/kernels.h"
 #include "cpu/outer_product.h"
 
@@ -13,8 +13,7 @@ namespace {
 /// columns, over one of `splits` ranges of chunks; a chunk is what stays in the caches.
 template <class T>
 struct WeightGradPlan {
-  int64_t pixels;    // joined, see joined()
-  Conv2dGeometry g;  // of them
+  Conv2dGeometry g;
   Pass pass;
   int64_t filter_size;                // columns of a filter
   std::vector<OuterPanel<T>> panels;  // of all groups, one after the other
@@ -23,12 +22,10 @@ struct WeightGradPlan {
   int64_t chunk, chunks;  // result pixels of a chunk
 
   int64_t units_of_split() const { return g.groups * filter_parts * panel_parts; }
-  /// Terms of each element in the last sum.
-  int64_t terms() const { return splits * pixels; }
   /// Sums that are added up, or rounded, at the end; 0: the tiles' results are the gradient.
   int64_t sums() const {
     const bool rounds = sizeof(T) != sizeof(Compute<T>);
-    return terms() > 1 || rounds ? splits * g.o * filter_size : 0;
+    return splits > 1 || rounds ? splits * g.o * filter_size : 0;
   }
   /// Bytes of the copied source, in front of the sums.
   int64_t source_bytes() const {
@@ -41,29 +38,12 @@ template <class T>
 constexpr int64_t kPackedChunk = 160 * kStep<T>;
 constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
 constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
-constexpr int64_t kMostBlocks = 24;     // of a unit, whose gradients stay in the L2 cache
-
-/// As many pixels as give one tile all its rows, at no cost in vectors.
-template <class T>
-int64_t joined_pixels(const Conv2dGeometry& g) {
-  if (g.groups > 1 || g.dilation_w > 1) return 1;
-  const GemmKernels<T>& gemm = isa().gemm<T>();
-  const int64_t rows = gemm.shapes[gemm.count - 1].rows;
-  const auto vectors = [&](int64_t pixels) {
-    return vector_registers<T>((g.kw + (pixels - 1) * g.stride_w) * g.c);
-  };
-  int64_t best = 1;
-  for (int64_t pixels = 2; pixels * g.o <= rows; ++pixels)
-    if (g.ow % pixels == 0 && vectors(pixels) == vectors(1)) best = pixels;
-  return best;
-}
+constexpr int64_t kMostRows = 336;      // of a unit, whose gradients stay in the L2 cache
 
 template <class T>
-WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
+WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
-  const int64_t pixels = joined_pixels<T>(original);
-  const Conv2dGeometry g = joined(original, pixels);
-  WeightGradPlan<T> plan{pixels, g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0};
+  WeightGradPlan<T> plan{g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0};
   const Pass& pass = plan.pass;
   Source& s = plan.pass.source;
   const bool merged = contiguous_taps(pass.columns[0], g);
@@ -98,32 +78,33 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& original) {
   const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(Compute<T>)};
   plan.splits = std::min(
       {wanted, plan.chunks, std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
-  plan.filter_parts =
-      std::clamp(ceil_div(wanted, plan.splits), ceil_div(blocks, kMostBlocks),
-                 std::max({blocks / kBlocksPerCopy, ceil_div(blocks, kMostBlocks), int64_t{1}}));
-  plan.panel_parts =
-      std::clamp<int64_t>(ceil_div(wanted, plan.splits * plan.filter_parts), 1, plan.group_panels);
+  // Every part of the filters copies all columns once more, every part of the panels all filters.
+  const int64_t parts = ceil_div(wanted, plan.splits);
+  const int64_t fewest = ceil_div(pass.filters, kMostRows);
+  const int64_t most = std::max(fewest, std::min(blocks / kBlocksPerCopy, parts));
+  int64_t fewest_copies = 0;
+  for (int64_t filter_parts = std::max<int64_t>(1, fewest); filter_parts <= most; ++filter_parts) {
+    const int64_t panel_parts =
+        std::clamp<int64_t>(ceil_div(parts, filter_parts), 1, plan.group_panels);
+    const int64_t copies = filter_parts * plan.filter_size + panel_parts * pass.filters;
+    if (fewest_copies == 0 || copies < fewest_copies) {
+      fewest_copies = copies;
+      plan.filter_parts = filter_parts;
+      plan.panel_parts = panel_parts;
+    }
+  }
   return plan;
 }
 
-/// The sum over splits and joined pixels, in this order, in place of the first of them, rounded.
-/// The kernel of each of these pixels begins where its window does.
+/// The sum over splits, in their order, in place of the first of them, rounded.
 template <class T>
-void add_up(const Conv2dGeometry& g, const WeightGradPlan<T>& plan, Compute<T>* sums,
-            T* grad_weight) {
-  const int64_t channels = plan.pass.channels, length = g.kw * channels;
-  const int64_t joined_length = plan.g.kw * channels;
-  const int64_t pixel_step = g.o * g.kh * joined_length + g.stride_w * channels;
-  const int64_t split_step = plan.g.o * g.kh * joined_length;
+void add_up(const WeightGradPlan<T>& plan, Compute<T>* sums, T* grad_weight) {
+  const int64_t size = plan.g.o * plan.filter_size;
   const auto accumulate = isa().rows<Compute<T>>().element.accumulate;
-  parallel_for(g.o * g.kh, ceil_div(65536, length), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      Compute<T>* sum = sums + row * joined_length;
-      for (int64_t term = 1; term < plan.terms(); ++term)
-        accumulate(length, sum + term / plan.pixels * split_step + term % plan.pixels * pixel_step,
-                   sum);
-      store_sums(length, sum, grad_weight + row * length);
-    }
+  parallel_for(size, ceil_div(65536, plan.splits), [&](int64_t begin, int64_t end) {
+    for (int64_t split = 1; split < plan.splits; ++split)
+      accumulate(end - begin, sums + split * size + begin, sums + begin);
+    store_sums(end - begin, sums + begin, grad_weight + begin);
   });
 }
 
@@ -144,8 +125,10 @@ void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first,
 
 template <class T>
 void direct_weight_grad(const Conv2dWeightGradArgs& args) {
-  if constexpr (kStep<T> == 1)  // pairs of bfloat16 would have to be made of columns
+  if constexpr (kStep<T> == 1) {  // pairs of bfloat16 would have to be made of columns
+    if (planar_pays<T>(args.g, ConvPass::kWeightGrad)) return planar_weight_grad<T>(args);
     if (narrow_weight_grad_pays<T>(args.g)) return narrow_weight_grad<T>(args);
+  }
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -164,41 +147,47 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
   const int64_t macs = pixels * plan.filter_size * g.o;
   const int64_t grain = ceil_div(kGrainMacs, std::max<int64_t>(1, macs / units));
   parallel_for(units, grain, [&](int64_t begin, int64_t end) {
-    OuterScratch<T> scratch(ceil_div(blocks, plan.filter_parts) * kMaxTileRows, plan.chunk);
+    const int64_t most_rows = ceil_div(blocks, plan.filter_parts) * kMaxTileRows;
+    const int64_t most_panels = ceil_div(plan.group_panels, plan.panel_parts);
+    OuterScratch<T> scratch(most_rows, plan.chunk);
+    const auto dense =
+        std::make_unique_for_overwrite<Compute<T>[]>(most_rows * most_panels * kMaxTileWidth);
     std::vector<const T*> bases(plan.chunk);
-    for (int64_t split = begin / of_split; split * of_split < end; ++split) {
-      const int64_t first_unit = std::max<int64_t>(begin - split * of_split, 0);
-      const int64_t last_unit = std::min(end - split * of_split, of_split);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t panel_part = unit % plan.panel_parts, split = unit / of_split;
+      const int64_t filter_part = unit / plan.panel_parts % plan.filter_parts;
+      const int64_t group = unit / plan.panel_parts / plan.filter_parts % g.groups;
+      const int64_t filter = group * filters + first_filter(filter_part);
+      const int64_t rows = first_filter(filter_part + 1) - first_filter(filter_part);
+      const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
+      const int64_t panels =
+          split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel;
       const int64_t first_chunk = split_point(plan.chunks, plan.splits, split);
-      const int64_t last_chunk = split_point(plan.chunks, plan.splits, split + 1);
-      for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
+      const int64_t last_chunk = split_point(plan.chunks, plan.splits, split + 1) - 1;
+      const OuterSums<T> going_on{dense.get()};
+      const OuterSums<T> complete{sums + split * size + filter * plan.filter_size,
+                                  plan.filter_size};
+      for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
         const int64_t first = split_point(pixels, plan.chunks, chunk);
         const int64_t count = split_point(pixels, plan.chunks, chunk + 1) - first;
         window_bases(plan, source, first, count, bases.data());
-        for (int64_t unit = first_unit; unit < last_unit; ++unit) {
-          const int64_t panel_part = unit % plan.panel_parts;
-          const int64_t filter_part = unit / plan.panel_parts % plan.filter_parts;
-          const int64_t group = unit / plan.panel_parts / plan.filter_parts;
-          const int64_t filter = first_filter(filter_part);
-          const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
-          outer_product<T>(
-              {grad_y + first * g.o + group * filters + filter, g.o,
-               first_filter(filter_part + 1) - filter, bases.data(), g.stride_w * s.pixel(), count,
-               sums + split * size + (group * filters + filter) * plan.filter_size,
-               plan.filter_size, chunk > first_chunk},
-              &plan.panels[group * plan.group_panels + panel],
-              split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel, scratch);
-        }
+        outer_product<T>(
+            {grad_y + first * g.o + filter, g.o, rows, bases.data(), g.stride_w * s.pixel(), count,
+             chunk > first_chunk ? going_on : OuterSums<T>{},
+             chunk < last_chunk ? going_on : complete},
+            &plan.panels[group * plan.group_panels + panel], panels, scratch);
       }
     }
   });
-  if (plan.sums() > 0) add_up(args.g, plan, sums, static_cast<T*>(args.grad_weight));
+  if (plan.sums() > 0) add_up(plan, sums, static_cast<T*>(args.grad_weight));
 }
 
 template <class T>
 Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
-  if constexpr (kStep<T> == 1)
+  if constexpr (kStep<T> == 1) {
+    if (planar_pays<T>(g, ConvPass::kWeightGrad)) return planar_plan<T>(g, ConvPass::kWeightGrad);
     if (narrow_weight_grad_pays<T>(g)) return narrow_weight_grad_plan<T>(g);
+  }
   const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
   return {kDirect, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
 }

@@ -37,6 +37,8 @@ using Element_bfloat16 = BFloat16;
             set::random,                         \
             gemm_kernels_##set##_float(),        \
             gemm_kernels_##set##_double(),       \
+            planar_kernels_##set##_float(),      \
+            planar_kernels_##set##_double(),     \
             winograd_kernels_##set##_float(),    \
             winograd_kernels_##set##_double(),   \
             winograd_kernels_##set##_bfloat16(), \

@@ -7,6 +7,7 @@
 
 #include "cpu/isa/gemm.h"
 #include "cpu/isa/peak.h"
+#include "cpu/isa/planar.h"
 #include "cpu/isa/random.h"
 #include "cpu/isa/rows.h"
 #include "cpu/isa/winograd.h"
@@ -19,6 +20,8 @@ struct Isa {
   const RandomKernels& random;
   const GemmKernels<float>& gemm_float;
   const GemmKernels<double>& gemm_double;
+  const PlanarKernels<float>& planar_float;
+  const PlanarKernels<double>& planar_double;
   const WinogradKernels<float>& winograd_float;
   const WinogradKernels<double>& winograd_double;
   const WinogradKernels<BFloat16>& winograd_bfloat16;
@@ -36,6 +39,14 @@ struct Isa {
       return gemm_double;
     } else {
       return *gemm_bfloat16;
+    }
+  }
+  template <class T>
+  const PlanarKernels<T>& planar() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return planar_float;
+    } else {
+      return planar_double;
     }
   }
   template <class T>

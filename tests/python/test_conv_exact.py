@@ -57,7 +57,7 @@ HAND_PICKED = [
     Conv((1, 1, 1, 1), (1, 1, 1, 1)),
     Conv((3, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}),  # LeNet-5
     Conv((3, 6, 14, 14), (16, 6, 5, 5)),
-    Conv((2, 2, 9, 17), (3, 2, 3, 4), {"stride": (2, 3), "padding": (1, 2)}),  # joined pixels
+    Conv((2, 2, 9, 17), (3, 2, 3, 4), {"stride": (2, 3), "padding": (1, 2)}),
     Conv((2, 1, 6, 21), (1, 1, 2, 7), {"padding": (0, 3)}),
     Conv((3, 5, 9, 8), (33, 5, 4, 5), {"stride": (1, 2), "padding": (2, 1)}),  # by col2im
     Conv((2, 3, 11, 12), (40, 3, 3, 5), {"stride": 3, "dilation": 2}),
@@ -83,6 +83,22 @@ HAND_PICKED = [
     Conv((1, 2, 3, 3), (2, 2, 3, 3), {"padding": 5}),  # whole windows of padding
     Conv((1, 2, 20, 19), (2, 2, 2, 2), {"stride": 4}),  # rows that no window reads
     Conv((2, 5, 13, 12), (7, 5, 3, 3), {"dilation": (3, 2), "padding": (3, 2)}),
+    Conv((1, 1, 24, 130), (3, 1, 5, 5), {"padding": 2}),  # few filters: bands of an image
+    Conv((20, 2, 9, 40), (4, 2, 3, 3), {"stride": (2, 1)}),  # more images than partial sums
+]
+# Numbers of filters that leave lanes of a vector empty and, beside them, such that do not.
+HAND_PICKED += [
+    Conv(
+        (2, 1 + o % 2, 7, 21 + o),
+        (o, 1 + o % 2, 3, 4),
+        {"stride": (1, 1 + o % 3), "padding": (1, o % 4), "dilation": (1 + o % 2, 1 + o % 2)},
+    )
+    for o in range(1, 41)
+]
+# Rows of results about as long as one or two vectors.
+HAND_PICKED += [
+    Conv((2, 1, 6, width + 2), (1 + width % 8, 1, 5, 3), {"padding": (2, 0)})
+    for width in (3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47)
 ]
 
 
@@ -216,26 +232,23 @@ def test_conv2d_reads_nothing_outside(conv, on):
         np.testing.assert_array_equal(a, e, err_msg=name)
 
 
-FEW_FILTERS = [  # as many as leave lanes of a vector empty
-    Conv((2, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}),
-    Conv((2, 3, 12, 12), (6, 3, 3, 3), {"padding": 1}),
-    Conv((1, 1, 9, 17), (3, 1, 3, 4)),
-]
-MANY_FILTERS = [
-    Conv((2, 6, 14, 14), (16, 6, 5, 5)),
-    Conv((2, 8, 12, 12), (48, 8, 3, 3), {"padding": 1}),
-    Conv((1, 3, 20, 20), (64, 3, 7, 7), {"stride": 2, "padding": 3}),
-]
-
-
-def runs_on_the_cpu(device: str) -> bool:
-    return device == "cpu" or "stand-in" in st.cuda.device_name()
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("conv", FEW_FILTERS + MANY_FILTERS, ids=str)
+@pytest.mark.parametrize(
+    "conv",
+    [
+        Conv((2, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}),
+        Conv((2, 1, 32, 32), (6, 1, 5, 5)),
+        Conv((2, 3, 12, 12), (6, 3, 3, 3), {"padding": 1}),
+        Conv((2, 2, 12, 37), (2, 2, 3, 5), {"stride": (1, 2)}),
+        Conv((1, 1, 9, 17), (3, 1, 3, 4)),
+        Conv((2, 6, 14, 14), (16, 6, 5, 5)),
+        Conv((2, 8, 12, 12), (48, 8, 3, 3), {"padding": 1}),
+        Conv((1, 3, 20, 20), (64, 3, 7, 7), {"stride": 2, "padding": 3}),
+    ],
+    ids=str,
+)
 def test_what_is_not_finite_reaches_what_reads_it(conv, value, on):
-    """And, where the CPU computes neighbours of a row as one for lack of filters, those."""
+    """And nothing else, whatever is computed beside it in the lanes of a vector."""
     x, w, b, gy = data(conv, lambda rng, shape: rng.uniform(1, 2, shape).astype(np.float32))
     height, width = conv.x[2:]
     for row, column in ((0, 0), (3, 4), (2, 7), (height - 1, width - 1)):
@@ -243,19 +256,10 @@ def test_what_is_not_finite_reaches_what_reads_it(conv, value, on):
         poisoned[0, 0, row, column] = value
         y, grad_x, grad_w, grad_b = (~np.isfinite(a) for a in run(on, conv, poisoned, w, b, gy))
         readers, _, taps, _ = expected(conv, ~np.isfinite(poisoned), w, b * 0, gy)
-        readers, taps = readers > 0, taps > 0
-        np.testing.assert_array_equal(grad_w, taps)
+        np.testing.assert_array_equal(y, readers > 0)
+        np.testing.assert_array_equal(grad_w, taps > 0)
         assert not grad_x.any()
         assert not grad_b.any()
-        if conv in MANY_FILTERS or not runs_on_the_cpu(on.device):
-            np.testing.assert_array_equal(y, readers)
-            continue
-        near = readers.copy()
-        for shift in range(1, 8):
-            near[..., shift:] |= readers[..., :-shift]
-            near[..., :-shift] |= readers[..., shift:]
-        assert (y[readers]).all()
-        assert (near[y]).all()
 
 
 @pytest.mark.parametrize("groups", [1, 3])

@@ -47,6 +47,10 @@ LARGE = {
         lambda x, w, b: F.conv2d(x, w, b, padding=2),
         [(64, 1, 28, 28), (6, 1, 5, 5), (6,)],
     ),
+    "conv2d-few-filters": (
+        lambda x, w, b: F.conv2d(x, w, b, stride=(1, 2), padding=1),
+        [(3, 2, 61, 133), (3, 2, 3, 5), (3,)],
+    ),
     "conv2d-strided": (
         lambda x, w: F.conv2d(x, w, stride=2, padding=1),
         [(3, 40, 29, 31), (48, 40, 3, 3)],

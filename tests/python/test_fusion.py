@@ -10,9 +10,10 @@ import striate.nn.functional as F
 from devices import host
 from striate import models, nn
 
-CASES = [  # n, channels, filters, size, kernel, options: direct, joined pixels, groups, Winograd
+CASES = [  # n, channels, filters, size, kernel, options: direct, few filters, groups, Winograd
     (2, 5, 7, 9, 3, {"stride": 2, "padding": 1}),
     (2, 1, 6, 12, 5, {}),
+    (2, 2, 3, 41, 3, {"stride": (1, 2)}),
     (1, 6, 9, 8, 3, {"groups": 3, "padding": 1}),
     (1, 64, 64, 28, 3, {"padding": 1}),
     (3, 16, 40, 6, 1, {}),
