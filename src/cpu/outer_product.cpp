@@ -70,7 +70,7 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
                                   packed_terms, scratch.a_.get() + first * terms + p * rows);
     }
   }
-  Upcoming<T> next_a{product.a + product.count * product.a_step, product.rows, product.a_step};
+  Upcoming<T> next_a{product.next_a, product.rows, product.a_step};
   int64_t b_width = 0;  // that b_rows_ is for
   int64_t dense = 0;    // where a tile's dense sums are
   for (const OuterPanel<T>* panel = panels; panel < panels + count; ++panel) {
@@ -84,11 +84,9 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
       b_width = shape.width;
       b = scratch.b_rows_.get();
     }
-    // The next panel, or the first one of the next product.
     const bool last = panel + 1 == panels + count;
-    const OuterPanel<T>& next = last ? *panels : panel[1];
-    Upcoming<T> next_b{product.b[0] + next.offset + (last ? product.count * product.b_step : 0),
-                       next.filled, product.b_step};
+    Upcoming<T> next_b{last ? product.next_b : product.b[0] + panel[1].offset,
+                       last ? panels->filled : panel[1].filled, product.b_step};
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = split_point(product.rows, blocks, block);
       const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
