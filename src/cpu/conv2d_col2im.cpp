@@ -72,7 +72,7 @@ class ColumnRow {
           c[p] = columns_.get() + (before_ + begin + p) * size_ + panel.column;
         }
         const T* b = packed + panel.column * depth + top * g_.o * panel.width;
-        shape.tile[pixels]({a, c, offsets_.data(), bottom - top, g_.o, b, {}, panel.width, b, 0});
+        shape.tile[pixels]({a, c, offsets_.data(), bottom - top, g_.o, b, {}, panel.width, {b, 0}});
       }
     }
   }

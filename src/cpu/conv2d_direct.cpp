@@ -71,20 +71,15 @@ struct Product {
   /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
   void run_block(int64_t first_pixel, int64_t pixels, const Panel* panel, int64_t count) const;
 
-  // What a tile asks for while it computes, of the larger operand, which comes from memory:
-  // `first`, and `step` on with each of its steps.
-  struct Ahead {
-    const T* first;
-    int64_t step;
-  };
+  // Tiles ask for the larger operand, which comes from memory.
   /// The pixels behind those of a tile.
-  Ahead source_after(const T* pixel, int64_t pixels) const {
+  Ahead<T> source_after(const T* pixel, int64_t pixels) const {
     const int64_t depth = static_cast<int64_t>(taps.size()) * k;
     if (depth == 0 || source_pixel > k) return {pixel, 0};
     return {pixel + taps.back() + pixels * source_pixel, pixels * source_pixel * kStep<T> / depth};
   }
   /// The tile's part of the next panel.
-  Ahead packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
+  Ahead<T> packed_after(const Panel& panel, int64_t tile, int64_t tiles) const {
     const int64_t depth = static_cast<int64_t>(taps.size()) * k;
     const int64_t column = panel.column + panel.width;
     return {packed + (column + panel.width * tile / tiles) * depth, panel.width * kStep<T> / tiles};
@@ -147,7 +142,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
         for (int64_t r = 0; r < tile_rows; ++r) shifted[r] = target[r] + panel->column;
         target = shifted;
       }
-      const Ahead next =
+      const Ahead<T> next =
           source_larger ? source_after(a[begin], tile_rows) : packed_after(*panel, t, tiles);
       const int64_t top = row_of[begin], bottom = row_of[begin + tile_rows - 1];
       const bool one_image = cut && top / rows == bottom / rows;
@@ -155,8 +150,7 @@ void Product<T>::run_block(int64_t first_pixel, int64_t pixels, const Panel* pan
           one_image ? kernel_rows(top % rows, bottom % rows) : std::pair(int64_t{0}, kernel_height);
       const T* b = packed + (panel->column * tap_count + from * row_taps * panel->width) * k;
       shape.tile[tile_rows]({a + begin, target, taps.data() + from * row_taps,
-                             (to - from) * row_taps, k, b, of_panel, panel->filled, next.first,
-                             next.step});
+                             (to - from) * row_taps, k, b, of_panel, panel->filled, next});
     }
   }
 }

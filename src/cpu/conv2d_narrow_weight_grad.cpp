@@ -67,11 +67,11 @@ void narrow_weight_grad(const Conv2dWeightGradArgs& args) {
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t first = split_point(layout.run, pieces, piece);
           const int64_t rows = split_point(layout.run, pieces, piece + 1) - first;
-          const auto [next, step] = ahead.lines(g.ow);
           const T* a = window + ky * g.dilation_h * s.row() + first;
+          T* c = sums + (ky * layout.run + first) * g.o + panel.column;
           shape.outer[rows]({a, g.stride_w * s.pixel(), b, panel.column, g.ow,
-                             sums + (ky * layout.run + first) * g.o + panel.column, g.o,
-                             panel.width, accumulate, next, step});
+                             accumulate ? c : nullptr, g.o, c, g.o, panel.width,
+                             ahead.lines(g.ow)});
         }
       }
     }

@@ -162,7 +162,7 @@ struct ReadAhead {
 
   bool done() const { return next >= end; }
   /// The next `count` cache lines, and the step between them.
-  std::pair<const T*, int64_t> lines(int64_t count) {
+  Ahead<T> lines(int64_t count) {
     constexpr int64_t kLine = 64 / sizeof(T);
     if (done()) return {next, 0};
     next += count * kLine;

@@ -38,7 +38,7 @@ template <class T>
 constexpr int64_t kPackedChunk = 160 * kStep<T>;
 constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
 constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
-constexpr int64_t kMostBlocks = 24;     // of a unit, whose gradients stay in the L2 cache
+constexpr int64_t kMostRows = 336;      // of a unit, whose gradients stay in the L2 cache
 
 template <class T>
 WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
@@ -78,11 +78,21 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(Compute<T>)};
   plan.splits = std::min(
       {wanted, plan.chunks, std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
-  plan.filter_parts =
-      std::clamp(ceil_div(wanted, plan.splits), ceil_div(blocks, kMostBlocks),
-                 std::max({blocks / kBlocksPerCopy, ceil_div(blocks, kMostBlocks), int64_t{1}}));
-  plan.panel_parts =
-      std::clamp<int64_t>(ceil_div(wanted, plan.splits * plan.filter_parts), 1, plan.group_panels);
+  // Every part of the filters copies all columns once more, every part of the panels all filters.
+  const int64_t parts = ceil_div(wanted, plan.splits);
+  const int64_t fewest = ceil_div(pass.filters, kMostRows);
+  const int64_t most = std::max(fewest, std::min(blocks / kBlocksPerCopy, parts));
+  int64_t fewest_copies = 0;
+  for (int64_t filter_parts = std::max<int64_t>(1, fewest); filter_parts <= most; ++filter_parts) {
+    const int64_t panel_parts =
+        std::clamp<int64_t>(ceil_div(parts, filter_parts), 1, plan.group_panels);
+    const int64_t copies = filter_parts * plan.filter_size + panel_parts * pass.filters;
+    if (fewest_copies == 0 || copies < fewest_copies) {
+      fewest_copies = copies;
+      plan.filter_parts = filter_parts;
+      plan.panel_parts = panel_parts;
+    }
+  }
   return plan;
 }
 
@@ -137,31 +147,35 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
   const int64_t macs = pixels * plan.filter_size * g.o;
   const int64_t grain = ceil_div(kGrainMacs, std::max<int64_t>(1, macs / units));
   parallel_for(units, grain, [&](int64_t begin, int64_t end) {
-    OuterScratch<T> scratch(ceil_div(blocks, plan.filter_parts) * kMaxTileRows, plan.chunk);
+    const int64_t most_rows = ceil_div(blocks, plan.filter_parts) * kMaxTileRows;
+    const int64_t most_panels = ceil_div(plan.group_panels, plan.panel_parts);
+    OuterScratch<T> scratch(most_rows, plan.chunk);
+    const auto dense =
+        std::make_unique_for_overwrite<Compute<T>[]>(most_rows * most_panels * kMaxTileWidth);
     std::vector<const T*> bases(plan.chunk);
-    for (int64_t split = begin / of_split; split * of_split < end; ++split) {
-      const int64_t first_unit = std::max<int64_t>(begin - split * of_split, 0);
-      const int64_t last_unit = std::min(end - split * of_split, of_split);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t panel_part = unit % plan.panel_parts, split = unit / of_split;
+      const int64_t filter_part = unit / plan.panel_parts % plan.filter_parts;
+      const int64_t group = unit / plan.panel_parts / plan.filter_parts % g.groups;
+      const int64_t filter = group * filters + first_filter(filter_part);
+      const int64_t rows = first_filter(filter_part + 1) - first_filter(filter_part);
+      const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
+      const int64_t panels =
+          split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel;
       const int64_t first_chunk = split_point(plan.chunks, plan.splits, split);
-      const int64_t last_chunk = split_point(plan.chunks, plan.splits, split + 1);
-      for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
+      const int64_t last_chunk = split_point(plan.chunks, plan.splits, split + 1) - 1;
+      const OuterSums<T> going_on{dense.get()};
+      const OuterSums<T> complete{sums + split * size + filter * plan.filter_size,
+                                  plan.filter_size};
+      for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
         const int64_t first = split_point(pixels, plan.chunks, chunk);
         const int64_t count = split_point(pixels, plan.chunks, chunk + 1) - first;
         window_bases(plan, source, first, count, bases.data());
-        for (int64_t unit = first_unit; unit < last_unit; ++unit) {
-          const int64_t panel_part = unit % plan.panel_parts;
-          const int64_t filter_part = unit / plan.panel_parts % plan.filter_parts;
-          const int64_t group = unit / plan.panel_parts / plan.filter_parts;
-          const int64_t filter = first_filter(filter_part);
-          const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
-          outer_product<T>(
-              {grad_y + first * g.o + group * filters + filter, g.o,
-               first_filter(filter_part + 1) - filter, bases.data(), g.stride_w * s.pixel(), count,
-               sums + split * size + (group * filters + filter) * plan.filter_size,
-               plan.filter_size, chunk > first_chunk},
-              &plan.panels[group * plan.group_panels + panel],
-              split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel, scratch);
-        }
+        outer_product<T>(
+            {grad_y + first * g.o + filter, g.o, rows, bases.data(), g.stride_w * s.pixel(), count,
+             chunk > first_chunk ? going_on : OuterSums<T>{},
+             chunk < last_chunk ? going_on : complete},
+            &plan.panels[group * plan.group_panels + panel], panels, scratch);
       }
     }
   });

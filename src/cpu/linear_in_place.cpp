@@ -100,8 +100,7 @@ void forward(const Conv2dGeometry& g, const T* x, const T* weight, const Epilogu
                             transposed + panel.column * g.c + input * panel.width,
                             {nullptr, chunk == 0 ? 0 : previous - target, false},
                             panel.width,
-                            transposed,
-                            0});
+                            {transposed, 0}});
         }
       }
     }
@@ -138,9 +137,11 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
                 bias + of_row[first + count - 1].column + of_row[first + count - 1].filled,
                 grad_x + n * g.c + of_row[first].column);
     for (int64_t o = 0; o < g.o; o += kTerms) {
-      outer_product<T>({transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c,
-                        std::min(kTerms, g.o - o), grad_x, g.c, o > 0 || bias != nullptr},
-                       &of_row[first], count, scratch);
+      const OuterSums<T> sums{grad_x, g.c};
+      outer_product<T>(
+          {transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c, std::min(kTerms, g.o - o),
+           o > 0 || bias != nullptr ? sums : OuterSums<T>{}, sums},
+          &of_row[first], count, scratch);
     }
   });
 }

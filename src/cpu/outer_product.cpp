@@ -21,43 +21,24 @@ int64_t steps(int64_t terms) {
   return ceil_div(terms, kStep<T>);
 }
 
-/// What tiles ask for while they compute, a cache line of each row at a time: the operands of the
-/// product that follows, or of the next panel where b is read in place.
-template <class T>
-class Ahead {
- public:
-  Ahead(const OuterProduct<T>& product, const OuterPanel<T>& first, int64_t panels) {
-    const bool whole = packs_b<T>(product.rows);
-    const T* b = product.b[0] + first.offset;
-    const int64_t columns = panels * first.shape->width;
-    if (whole) {
-      a_ = {product.a + product.count * product.a_step, product.rows, product.a_step};
-      b_ = {b + product.count * product.b_step, columns, product.b_step};
-    } else {
-      b_ = {b + first.shape->width, columns - first.shape->width, product.b_step};
-    }
-  }
+// Of a, copied by all blocks before the next ones: a line that two blocks share is still in the L1
+// cache, which has room for this many in each set.
+constexpr int64_t kPackedTerms = 8;
 
-  struct Line {
-    const T* first;
-    int64_t step;
-  };
-  Line line() {
-    Rows& rows = a_.columns > 0 ? a_ : b_;
-    if (rows.columns <= 0) return {rows.next, 0};
-    const Line result{rows.next, rows.step};
-    rows.next += kLine;
-    rows.columns -= kLine;
+/// Columns of an operand that tiles ask for, a cache line of each row at a time.
+template <class T>
+struct Upcoming {
+  const T* next;
+  int64_t columns, step;  // that are left; between rows
+
+  Ahead<T> line() {
+    if (columns <= 0) return {next, 0};
+    constexpr int64_t kLine = 64 / sizeof(T);
+    const Ahead<T> result{next, step};
+    next += kLine;
+    columns -= kLine;
     return result;
   }
-
- private:
-  static constexpr int64_t kLine = 64 / sizeof(T);
-  struct Rows {
-    const T* next = nullptr;
-    int64_t columns = 0, step = 0;  // columns that are left; between rows
-  };
-  Rows a_, b_;
 };
 
 }  // namespace
@@ -80,31 +61,49 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
   const int64_t blocks = row_blocks<T>(product.rows), step_count = steps<T>(product.count);
   const int64_t terms = step_count * kStep<T>;
   const bool pack_a = kStep<T> > 1 || count > 1, pack_b = packs_b<T>(product.rows);
-  for (int64_t block = 0; pack_a && block < blocks; ++block) {
-    const int64_t first = split_point(product.rows, blocks, block);
-    const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
-    panels->shape->pack_a[rows](product.a + first, product.a_step, product.count,
-                                scratch.a_.get() + first * terms);
-  }
-  Ahead<T> ahead(product, *panels, count);
-  for (const OuterPanel<T>* last = panels + count; panels < last; ++panels) {
-    const TileShape<T>& shape = *panels->shape;
-    const T* const* b = product.b;
-    if (pack_b) {
-      T* packed = scratch.b_.get();
-      shape.pack_b(b, panels->offset, panels->filled, product.count, packed);
-      for (int64_t p = 0; p < step_count; ++p)
-        scratch.b_rows_[p] = packed + p * shape.width * kStep<T>;
-      b = scratch.b_rows_.get();
-    }
+  for (int64_t p = 0; pack_a && p < product.count; p += kPackedTerms) {
+    const int64_t packed_terms = std::min(kPackedTerms, product.count - p);
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = split_point(product.rows, blocks, block);
       const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
-      const auto [next, step] = ahead.line();
+      panels->shape->pack_a[rows](product.a + p * product.a_step + first, product.a_step,
+                                  packed_terms, scratch.a_.get() + first * terms + p * rows);
+    }
+  }
+  Upcoming<T> next_a{product.a + product.count * product.a_step, product.rows, product.a_step};
+  int64_t b_width = 0;  // that b_rows_ is for
+  int64_t dense = 0;    // where a tile's dense sums are
+  for (const OuterPanel<T>* panel = panels; panel < panels + count; ++panel) {
+    const TileShape<T>& shape = *panel->shape;
+    const T* const* b = product.b;
+    if (pack_b) {
+      T* packed = scratch.b_.get();
+      shape.pack_b(b, panel->offset, panel->filled, product.count, packed);
+      for (int64_t p = 0; shape.width != b_width && p < step_count; ++p)
+        scratch.b_rows_[p] = packed + p * shape.width * kStep<T>;
+      b_width = shape.width;
+      b = scratch.b_rows_.get();
+    }
+    // The next panel, or the first one of the next product.
+    const bool last = panel + 1 == panels + count;
+    const OuterPanel<T>& next = last ? *panels : panel[1];
+    Upcoming<T> next_b{product.b[0] + next.offset + (last ? product.count * product.b_step : 0),
+                       next.filled, product.b_step};
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t first = split_point(product.rows, blocks, block);
+      const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+      const auto sums = [&](const OuterSums<T>& s) {
+        return s.stride == 0 ? s.data + dense : s.data + first * s.stride + panel->column;
+      };
+      const auto stride = [&](const OuterSums<T>& s) {
+        return s.stride == 0 ? shape.width : s.stride;
+      };
       shape.outer[rows]({pack_a ? scratch.a_.get() + first * terms : product.a + first,
-                         pack_a ? rows * kStep<T> : product.a_step, b, pack_b ? 0 : panels->offset,
-                         step_count, product.c + first * product.c_stride + panels->column,
-                         product.c_stride, panels->filled, product.accumulate, next, step});
+                         pack_a ? rows * kStep<T> : product.a_step, b, pack_b ? 0 : panel->offset,
+                         step_count, product.addend.data ? sums(product.addend) : nullptr,
+                         stride(product.addend), sums(product.c), stride(product.c), panel->filled,
+                         (next_b.columns > 0 ? next_b : next_a).line()});
+      dense += rows * shape.width;
     }
   }
 }

@@ -8,8 +8,16 @@
 
 namespace striate::cpu {
 
-/// c[r * c_stride + panel.column + j] = or += sum over p < count of
-/// a[p * a_step + r] * b[p][panel.offset + j], for r < rows and the columns j of each panel.
+/// Results by row and column: data[row * stride + panel.column + j]; of stride 0 densely by tile,
+/// for sums that go on, since rows a power of two apart share a few sets of the L1 cache.
+template <class T>
+struct OuterSums {
+  Compute<T>* data = nullptr;
+  int64_t stride = 0;
+};
+
+/// c = addend + sum over p < count of a[p * a_step + r] * b[p][panel.offset + j], for r < rows and
+/// the columns j of each panel.
 template <class T>
 struct OuterProduct {
   const T* a;
@@ -17,9 +25,7 @@ struct OuterProduct {
   const T* const* b;
   int64_t b_step;  // between most neighbouring rows of b: where those of the next product lie
   int64_t count;
-  Compute<T>* c;
-  int64_t c_stride;
-  bool accumulate;
+  OuterSums<T> addend, c;  // without data: 0
 };
 
 template <class T>

@@ -1,6 +1,6 @@
-// Pooling, one output row of one image at a time; see isa/rows_pool.cpp for the windows.
+// Pooling, one row of one image at a time; see isa/rows_pool.cpp for the windows.
 #include <algorithm>
-#include <cstring>
+#include <vector>
 
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
@@ -10,175 +10,103 @@
 namespace striate::cpu {
 namespace {
 
-/// Output row `oh`, all channels.
-PoolRow row_at(const Pool2dGeometry& g, int64_t oh, bool count_include_pad, bool adaptive) {
-  PoolRow row{.c = g.c,
-              .pixel = g.c,
-              .w = g.w,
-              .ow = g.ow,
-              .kw = g.kw,
-              .stride_w = g.stride_w,
-              .pad_w = g.pad_w,
-              .dilation_w = g.dilation_w,
-              .h_first = 0,
-              .h_step = 1,
-              .h_count = 0,
-              .h_extent = 0,
-              .count_include_pad = count_include_pad,
-              .adaptive = adaptive,
-              .disjoint = !adaptive && g.stride_h > (g.kh - 1) * g.dilation_h &&
-                          g.stride_w > (g.kw - 1) * g.dilation_w,
-              .relu = false};
-  if (adaptive) {
-    row.h_first = oh * g.h / g.oh;
-    row.h_count = row.h_extent = ceil_div((oh + 1) * g.h, g.oh) - row.h_first;
-  } else {
-    const int64_t start = oh * g.stride_h - g.pad_h;
-    const int64_t stop = start + (g.kh - 1) * g.dilation_h + 1;
-    const int64_t skipped = start < 0 ? ceil_div(-start, g.dilation_h) : 0;
-    const int64_t outside = stop > g.h ? ceil_div(stop - g.h, g.dilation_h) : 0;
-    row.h_first = start + skipped * g.dilation_h;
-    row.h_step = g.dilation_h;
-    row.h_count = std::max<int64_t>(g.kh - skipped - outside, 0);
-    row.h_extent = count_include_pad ? std::min(stop, g.h + g.pad_h) - start : row.h_count;
-  }
-  return row;
+PoolGrid grid_of(const Pool2dGeometry& g, bool adaptive = false) {
+  return {{g.h, g.oh, g.kh, g.stride_h, g.pad_h, g.dilation_h, adaptive, nullptr},
+          {g.w, g.ow, g.kw, g.stride_w, g.pad_w, g.dilation_w, adaptive, nullptr},
+          g.c};
 }
+
+/// The grid of an average, and what its windows count.
+struct AverageGrid {
+  PoolGrid grid;
+  std::vector<int64_t> rows, columns;
+
+  AverageGrid(const Pool2dGeometry& g, bool count_include_pad, bool adaptive)
+      : grid(grid_of(g, adaptive)),
+        rows(counted(grid.rows, count_include_pad)),
+        columns(counted(grid.columns, count_include_pad)) {
+    grid.rows.counted = rows.data();
+    grid.columns.counted = columns.data();
+  }
+  static std::vector<int64_t> counted(const PoolAxis& axis, bool padding) {
+    std::vector<int64_t> result(axis.out);
+    for (int64_t i = 0; i < axis.out; ++i) {
+      const int64_t start = axis.adaptive ? i * axis.in / axis.out : i * axis.stride - axis.pad;
+      const int64_t stop =
+          axis.adaptive ? ceil_div((i + 1) * axis.in, axis.out) : start + axis.kernel;
+      result[i] = padding ? std::min(stop, axis.in + axis.pad) - start
+                          : std::min(stop, axis.in) - std::max<int64_t>(start, 0);
+    }
+    return result;
+  }
+};
 
 /// Whether every pixel of the image lies in exactly one window.
-bool tiled(const Pool2dGeometry& g) {
-  return g.stride_h == g.kh && g.stride_w == g.kw && g.oh * g.kh == g.h && g.ow * g.kw == g.w &&
-         g.pad_h + g.pad_w == 0 && g.dilation_h == 1 && g.dilation_w == 1;
+bool tiled(const PoolGrid& grid) {
+  const auto tiles = [](const PoolAxis& axis) {
+    return axis.stride == axis.kernel && axis.out * axis.kernel == axis.in && axis.pad == 0 &&
+           axis.dilation == 1;
+  };
+  return tiles(grid.rows) && tiles(grid.columns);
 }
 
-/// Calls run(row, image, y_offset) for every output row of every image.
+/// Calls run(row, first element of the input image, first element of the output image) for the rows
+/// of every image: those of the output or, with `of_input`, of the input.
 template <class Run>
-void for_each_output_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive,
-                         const Run& run) {
-  const int64_t work =
-      g.ow * g.c *
-      (adaptive ? ceil_div(g.h * g.w, std::max<int64_t>(g.oh * g.ow, 1)) : g.kh * g.kw);
-  parallel_for(g.n * g.oh, grain_for(work), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      run(row_at(g, i % g.oh, count_include_pad, adaptive), i / g.oh, i * g.ow * g.c);
-    }
-  });
-}
-
-/// Clears grad_x unless it is `overwritten`, and calls run(row, x_offset, y_offset) for the output
-/// rows of one image in order, since windows may overlap. Threads split images and, where these are
-/// few, blocks of channels.
-template <class T, class Run>
-void for_each_image(const Pool2dGeometry& g, bool count_include_pad, bool adaptive,
-                    bool overwritten, T* grad_x, const Run& run) {
-  constexpr int64_t kManyImages = 16, kBlock = 64;
-  const int64_t width = g.n >= kManyImages ? std::max<int64_t>(g.c, 1) : kBlock;
-  const int64_t blocks = ceil_div(g.c, width), pixels = g.h * g.w;
-  const int64_t work = (pixels + g.oh * g.ow * g.kh * g.kw) * std::min(width, g.c);
-  parallel_for(g.n * blocks, grain_for(work), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t image = item / blocks, channel = item % blocks * width;
-      const int64_t channels = std::min(width, g.c - channel);
-      const int64_t x_offset = image * pixels * g.c + channel;
-      if (!overwritten && channels == g.c) {
-        std::memset(grad_x + x_offset, 0, pixels * g.c * sizeof(T));
-      } else if (!overwritten) {
-        for (int64_t i = 0; i < pixels; ++i)
-          std::fill_n(grad_x + x_offset + i * g.c, channels, T(0));
-      }
-      for (int64_t oh = 0; oh < g.oh; ++oh) {
-        PoolRow row = row_at(g, oh, count_include_pad, adaptive);
-        row.c = channels;
-        run(row, x_offset, (image * g.oh + oh) * g.ow * g.c + channel);
-      }
-    }
-  });
-}
-
-/// Calls run(grid, row, y_offset, grad_x) for every input row of every image; y_offset is the
-/// image's, grad_x the row's.
-template <class T, class Run>
-void for_each_input_row(const Pool2dGeometry& g, bool count_include_pad, bool adaptive, T* grad_x,
-                        const Run& run) {
-  const PoolGrid grid{
-      {g.h, g.oh, g.kh, g.stride_h, g.pad_h, g.dilation_h, count_include_pad, adaptive},
-      {g.w, g.ow, g.kw, g.stride_w, g.pad_w, g.dilation_w, count_include_pad, adaptive},
-      g.c};
-  parallel_for(g.n * g.h, grain_for(4 * g.w * g.c), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      run(grid, i % g.h, i / g.h * g.oh * g.ow * g.c, grad_x + i * g.w * g.c);
+void for_each_row(const Pool2dGeometry& g, const PoolGrid& grid, bool of_input, const Run& run) {
+  const int64_t rows = of_input ? g.h : g.oh, in = g.h * g.w * g.c, out = g.oh * g.ow * g.c;
+  const int64_t reads = grid.rows.adaptive ? in : out * g.kh * g.kw;
+  const int64_t work = std::max(in, reads) / std::max<int64_t>(rows, 1);
+  parallel_for(g.n * rows, grain_for(work), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run(i % rows, i / rows * in, i / rows * out);
   });
 }
 
 }  // namespace
 
 void max_pool2d(const MaxPool2dArgs& args, Stream) {
-  const Pool2dGeometry& g = args.g;
   with_floating(args.dtype, [&]<class T>(T) {
-    const PoolKernels<T>& rows = isa().rows<T>().pool;
-    for_each_output_row(g, false, false, [&](PoolRow row, int64_t image, int64_t y_offset) {
-      row.relu = args.relu;
-      const T* x = static_cast<const T*>(args.x) + image * g.h * g.w * g.c;
-      T* y = static_cast<T*>(args.y) + y_offset;
-      if (args.argmax == nullptr) {
-        rows.max(row, x, y);
-      } else {
-        rows.max_index(row, x, y, args.argmax + y_offset);
-      }
+    const PoolGrid grid = grid_of(args.g);
+    for_each_row(args.g, grid, false, [&](int64_t row, int64_t in, int64_t out) {
+      isa().rows<T>().pool.max(grid, row, args.relu, static_cast<const T*>(args.x) + in,
+                               static_cast<T*>(args.y) + out,
+                               args.argmax == nullptr ? nullptr : args.argmax + out);
     });
   });
 }
 
 void max_pool2d_backward(const MaxPool2dBackwardArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) {
-    return for_each_input_row(
-        args.g, false, false, static_cast<BFloat16*>(args.grad_x),
-        [&](const PoolGrid& grid, int64_t row, int64_t y_offset, BFloat16* grad_x) {
-          isa().rows_bfloat16.pool.max_gather(grid, row,
-                                              static_cast<const BFloat16*>(args.grad_y) + y_offset,
-                                              args.argmax + y_offset, grad_x);
-        });
-  }
-  with_real(args.dtype, [&]<class T>(T) {
-    const PoolKernels<T>& rows = isa().rows<T>().pool;
-    T* grad_x = static_cast<T*>(args.grad_x);
-    for_each_image(args.g, false, false, tiled(args.g), grad_x,
-                   [&](const PoolRow& row, int64_t x_offset, int64_t y_offset) {
-                     rows.max_backward(row, static_cast<const T*>(args.grad_y) + y_offset,
-                                       args.argmax + y_offset, grad_x + x_offset);
-                   });
+  with_floating(args.dtype, [&]<class T>(T) {
+    const PoolKernels<T>& kernels = isa().rows<T>().pool;
+    const PoolGrid grid = grid_of(args.g);
+    const bool scatters = tiled(grid);  // which reads each gradient once
+    const auto run = scatters ? kernels.max_scatter : kernels.max_gather;
+    for_each_row(args.g, grid, !scatters, [&](int64_t row, int64_t in, int64_t out) {
+      run(grid, row, static_cast<const T*>(args.grad_y) + out, args.argmax + out,
+          static_cast<T*>(args.grad_x) + in);
+    });
   });
 }
 
 void avg_pool2d(const AvgPool2dArgs& args, Stream) {
-  const Pool2dGeometry& g = args.g;
   with_floating(args.dtype, [&]<class T>(T) {
-    const PoolKernels<T>& rows = isa().rows<T>().pool;
-    for_each_output_row(g, args.count_include_pad, args.adaptive,
-                        [&](const PoolRow& row, int64_t image, int64_t y_offset) {
-                          rows.average(row, static_cast<const T*>(args.x) + image * g.h * g.w * g.c,
-                                       static_cast<T*>(args.y) + y_offset);
-                        });
+    const AverageGrid average(args.g, args.count_include_pad, args.adaptive);
+    const PoolGrid& grid = average.grid;
+    for_each_row(args.g, grid, false, [&](int64_t row, int64_t in, int64_t out) {
+      isa().rows<T>().pool.average(grid, row, static_cast<const T*>(args.x) + in,
+                                   static_cast<T*>(args.y) + out);
+    });
   });
 }
 
 void avg_pool2d_backward(const AvgPool2dBackwardArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) {
-    return for_each_input_row(
-        args.g, args.count_include_pad, args.adaptive, static_cast<BFloat16*>(args.grad_x),
-        [&](const PoolGrid& grid, int64_t row, int64_t y_offset, BFloat16* grad_x) {
-          isa().rows_bfloat16.pool.average_gather(
-              grid, row, static_cast<const BFloat16*>(args.grad_y) + y_offset, grad_x);
-        });
-  }
-  with_real(args.dtype, [&]<class T>(T) {
-    const PoolKernels<T>& rows = isa().rows<T>().pool;
-    T* grad_x = static_cast<T*>(args.grad_x);
-    for_each_image(args.g, args.count_include_pad, args.adaptive, false, grad_x,
-                   [&](const PoolRow& row, int64_t x_offset, int64_t y_offset) {
-                     rows.average_backward(row, static_cast<const T*>(args.grad_y) + y_offset,
-                                           grad_x + x_offset);
-                   });
+  with_floating(args.dtype, [&]<class T>(T) {
+    const AverageGrid average(args.g, args.count_include_pad, args.adaptive);
+    const PoolGrid& grid = average.grid;
+    for_each_row(args.g, grid, true, [&](int64_t row, int64_t in, int64_t out) {
+      isa().rows<T>().pool.average_gather(grid, row, static_cast<const T*>(args.grad_y) + out,
+                                          static_cast<T*>(args.grad_x) + in);
+    });
   });
 }
 

@@ -90,16 +90,16 @@ struct Run {
           const C* a = v + point * layout.plane + begin * layout.lanes;
           C* c[kMaxTileRows];
           for (int64_t r = 0; r < rows; ++r) c[r] = m + (point * layout.tiles + begin + r) * width;
-          shape.dense_tile[rows]({&a,
-                                  c,
-                                  taps.data(),
-                                  layout.groups,
-                                  layout.lanes,
-                                  u,
-                                  {},
-                                  width,
-                                  u + (g.channels + g.channels * piece / pieces) * width,
-                                  width / pieces});
+          shape.dense_tile[rows](
+              {&a,
+               c,
+               taps.data(),
+               layout.groups,
+               layout.lanes,
+               u,
+               {},
+               width,
+               {u + (g.channels + g.channels * piece / pieces) * width, width / pieces}});
         }
       }
       for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel);

@@ -80,9 +80,7 @@ struct NextTiles {
     input = rows(x, g.h, g.w * g.channels);
     grad = rows(grad_y, g.oh, g.ow * g.filters);
   }
-  std::pair<const C*, int64_t> lines(int64_t count) {
-    return (input.done() ? grad : input).lines(count);
-  }
+  Ahead<C> lines(int64_t count) { return (input.done() ? grad : input).lines(count); }
 };
 
 /// T is what images hold; what lies between the transforms, and the gradient, is of type C.
@@ -149,10 +147,10 @@ struct Run {
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t first = split_point(rows.width, pieces, piece);
           const int64_t count_rows = split_point(rows.width, pieces, piece + 1) - first;
-          const auto [next, step] = next_tiles.lines(count);
+          C* tile = c + first * panel.width;
           shape.outer[count_rows]({grad + first, rows.width, b.data(), point * layout.input_plane,
-                                   count, c + first * panel.width, panel.width, panel.width,
-                                   accumulate, next, step});
+                                   count, accumulate ? tile : nullptr, panel.width, tile,
+                                   panel.width, panel.width, next_tiles.lines(count)});
         }
       }
     }

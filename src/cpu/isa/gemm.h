@@ -16,6 +16,14 @@ inline constexpr int kMaxFlatWidth = 64;
 template <class T>
 inline constexpr int kStep = sizeof(T) == sizeof(BFloat16) ? 2 : 1;
 
+/// What a tile asks the caches for while it computes, because what follows reads it: first +
+/// s * step as step s of its sum begins.
+template <class T>
+struct Ahead {
+  const T* first;
+  int64_t step;
+};
+
 /// What happens to sums before they are stored.
 template <class T>
 struct Epilogue {
@@ -35,24 +43,23 @@ struct TileArgs {
   const T* b;            // one packed panel, [tap_count][k / kStep][width][kStep]
   Epilogue<T> epilogue;  // its bias [width]
   int64_t n;             // columns to store, at most width
-  const T* ahead;        // ahead + s * ahead_step is asked for at step s: what comes next
-  int64_t ahead_step;
+  Ahead<T> ahead;
 };
 
-/// c[r][0..n) = or += sum over p < count of a[p * a_step + r] * b[p][offset + 0..n), where p counts
-/// steps and r and n groups of kStep terms.
+/// c[r][0..n) = addend[r][0..n) + sum over p < count of a[p * a_step + r] * b[p][offset + 0..n),
+/// where p counts steps and r and n groups of kStep terms.
 template <class T>
 struct OuterTileArgs {
   const T* a;
   int64_t a_step;
   const T* const* b;  // [count] rows, readable up to the full width
   int64_t offset, count;
+  const Compute<T>* addend;  // may be c; null for 0
+  int64_t addend_stride;     // between rows
   Compute<T>* c;
-  int64_t c_stride;  // between rows
-  int64_t n;         // columns to store
-  bool accumulate;
-  const T* ahead;  // ahead + p * ahead_step is asked for when term p is added: what comes next
-  int64_t ahead_step;
+  int64_t c_stride;
+  int64_t n;       // columns to store
+  Ahead<T> ahead;  // at each term
 };
 
 /// One register blocking: `width` columns by up to `rows` rows, an entry for each row count.

@@ -30,11 +30,11 @@ __attribute__((noinline)) void finish_part(Compute<C>* sums, const C* term, bool
   }
 }
 
-/// c[r][0..n) = acc[r], after adding what lies `term` away from it, if anything, and relu, which
-/// keeps NaN. Inlined, and a call only where acc was copied, or acc would live in memory all along.
-template <class V, class C, int kVectors, int kRows, class Row>
+/// row(r)[0..n) = acc[r], after adding addend(r), if anything, and relu, which keeps NaN. Inlined,
+/// and a call only where acc was copied, or acc would live in memory all along.
+template <class V, class C, int kVectors, int kRows, class Row, class Addend>
 inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][kVectors], Row row,
-                                                  bool adds, int64_t term, bool relu, bool stream,
+                                                  bool adds, Addend addend, bool relu, bool stream,
                                                   int64_t n) {
   constexpr int kWidth = kVectors * V::kLanes;
   if (n < kWidth) {
@@ -45,14 +45,14 @@ inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][
       for (int v = 0; v < kVectors; ++v) V::store(sums[r] + v * V::kLanes, acc[r][v]);
     }
     for (int r = 0; r < kRows; ++r)
-      finish_part<C, kWidth>(sums[r], adds ? row(r) + term : nullptr, relu, n, row(r));
+      finish_part<C, kWidth>(sums[r], adds ? addend(r) : nullptr, relu, n, row(r));
     return;
   }
   if (adds) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) acc[r][v] += V::load(row(r) + term + v * V::kLanes);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] += V::load(addend(r) + v * V::kLanes);
     }
   }
   if (relu) {
@@ -103,48 +103,48 @@ inline __attribute__((always_inline)) void add_step(typename V::Reg (&acc)[kRows
 // Its pointers are a register too few for 14 rows; dense rows need one.
 template <class V, class T, int kVectors, int kRows, bool kDense>
 void tile(const TileArgs<T>& args) {
-  if (args.epilogue.residual != 0)
-    prefetch_rows<T, kVectors * V::kLanes, kRows>(
-        [&](int r) { return args.c[r] + args.epilogue.residual; });
+  const Epilogue<T>& epilogue = args.epilogue;
+  const auto residual = [&](int r) { return args.c[r] + epilogue.residual; };
+  if (epilogue.residual != 0) prefetch_rows<T, kVectors * V::kLanes, kRows>(residual);
   typename V::Reg acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
-    const Compute<T>* bias = args.epilogue.bias;
+    const Compute<T>* bias = epilogue.bias;
     const typename V::Reg start = bias ? V::load(bias + v * V::kLanes) : typename V::Reg{};
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) acc[r][v] = start;
   }
   const T* a[kRows];
-  const T *b = args.b, *ahead = args.ahead;
+  const T *b = args.b, *ahead = args.ahead.first;
   for (int64_t t = 0; t < args.tap_count; ++t) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) a[r] = args.a[kDense ? 0 : r] + args.taps[t];
     const T* dense = a[0];
     for (int64_t i = 0; i < args.k; i += kStep<T>, dense += kStep<T>,
-                 b += kVectors * V::kLanes * kStep<T>, ahead += args.ahead_step) {
+                 b += kVectors * V::kLanes * kStep<T>, ahead += args.ahead.step) {
       // Into the L2 cache: the first is full. Few filters read little, and lack the registers.
       if constexpr (kVectors > 1) __builtin_prefetch(ahead, 0, 2);
       add_step<V, T>(acc, [&](int r) { return kDense ? dense + r * kLanes<T> : a[r] + i; }, b);
     }
   }
-  const Epilogue<T>& epilogue = args.epilogue;
   finish<V, T>(
-      acc, [&](int r) { return args.c[r]; }, epilogue.residual != 0, epilogue.residual,
-      epilogue.relu, epilogue.stream, args.n);
+      acc, [&](int r) { return args.c[r]; }, epilogue.residual != 0, residual, epilogue.relu,
+      epilogue.stream, args.n);
 }
 
 template <class V, class T, int kVectors, int kRows>
 void outer(const OuterTileArgs<T>& args) {
   const auto row = [&](int r) { return args.c + r * args.c_stride; };
+  const auto addend = [&](int r) { return args.addend + r * args.addend_stride; };
   prefetch_rows<Compute<T>, kVectors * V::kLanes, kRows>(row);
   typename V::Reg acc[kRows][kVectors] = {};
-  const T *a = args.a, *ahead = args.ahead;
+  const T *a = args.a, *ahead = args.ahead.first;
   for (int64_t p = 0; p < args.count; ++p, a += args.a_step) {
-    for (int term = 0; term < kStep<T>; ++term, ahead += args.ahead_step)
+    for (int term = 0; term < kStep<T>; ++term, ahead += args.ahead.step)
       __builtin_prefetch(ahead, 0, 2);  // into the L2 cache: the first is full
     add_step<V, T>(acc, [&](int r) { return a + r * kStep<T>; }, args.b[p] + args.offset);
   }
-  finish<V, Compute<T>>(acc, row, args.accumulate, 0, false, false, args.n);
+  finish<V, Compute<T>>(acc, row, args.addend != nullptr, addend, false, false, args.n);
 }
 
 template <class V, class T, int kVectors, int kMaxRows, bool kFlat, int kRows = 1>

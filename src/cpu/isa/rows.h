@@ -131,23 +131,11 @@ struct ColumnKernels {
                              const V* scale, T* grad_x);
 };
 
-/// The windows of one output row of a pooling, over one image [h][w][pixel].
-struct PoolRow {
-  int64_t c;      // channels to do
-  int64_t pixel;  // elements between pixels, all channels
-  int64_t w, ow;
-  int64_t kw, stride_w, pad_w, dilation_w;
-  int64_t h_first, h_step, h_count;  // input rows inside the image that the windows cover
-  int64_t h_extent;                  // those that the divisor of an average counts
-  bool count_include_pad, adaptive;
-  bool disjoint;  // no pixel lies in two windows
-  bool relu;      // of the largest element, whose index is then -1 if that is 0
-};
-
 /// The windows along one axis of a pooling.
 struct PoolAxis {
   int64_t in, out, kernel, stride, pad, dilation;
-  bool count_include_pad, adaptive;
+  bool adaptive;
+  const int64_t* counted;  // coordinates of each window that the divisor of an average counts
 };
 /// The windows over one image [rows.in][columns.in][c].
 struct PoolGrid {
@@ -155,19 +143,21 @@ struct PoolGrid {
   int64_t c;
 };
 
+/// A row of a pooling; pointers are to the first pixel of one image.
 template <class T>
 struct PoolKernels {
-  void (*max)(const PoolRow& row, const T* x, T* y);
-  void (*max_index)(const PoolRow& row, const T* x, T* y, int32_t* argmax);
-  void (*average)(const PoolRow& row, const T* x, T* y);
-  // These two add to grad_x. Null for bfloat16, which would round at every addition.
-  void (*max_backward)(const PoolRow& row, const T* grad_y, const int32_t* argmax,
-                       T* grad_x) = nullptr;
-  void (*average_backward)(const PoolRow& row, const T* grad_y, T* grad_x) = nullptr;
-  // For bfloat16 alone: input row `row` of one image's gradient, each element rounded once.
+  // Output row `row`.
+  /// With `relu`, of the largest element, whose index is then -1 if that is 0. Null argmax: not
+  /// wanted.
+  void (*max)(const PoolGrid& grid, int64_t row, bool relu, const T* x, T* y, int32_t* argmax);
+  void (*average)(const PoolGrid& grid, int64_t row, const T* x, T* y);
+  /// The gradient of the input rows under output row `row`, if each pixel is in exactly one window.
+  void (*max_scatter)(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
+                      T* grad_x);
+  // Input row `row` of any pooling's gradient; each element is rounded once.
   void (*max_gather)(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
-                     T* grad_x) = nullptr;
-  void (*average_gather)(const PoolGrid& grid, int64_t row, const T* grad_y, T* grad_x) = nullptr;
+                     T* grad_x);
+  void (*average_gather)(const PoolGrid& grid, int64_t row, const T* grad_y, T* grad_x);
 };
 
 /// Between float and bfloat16.

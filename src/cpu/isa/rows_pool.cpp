@@ -5,59 +5,66 @@
 namespace striate::cpu {
 namespace {
 
-/// The part of one window that lies inside the image, in elements and as positions h * w + w.
+/// The part of a window that lies inside the image, along one axis: coordinates first + i * step
+/// for i < count.
+struct Span {
+  int64_t first, step, count;
+};
+
+inline Span span_at(const PoolAxis& axis, int64_t window) {
+  if (axis.adaptive) {
+    const int64_t first = window * axis.in / axis.out;
+    const int64_t count = ((window + 1) * axis.in + axis.out - 1) / axis.out - first;
+    return {first, 1, count};
+  }
+  const int64_t step = axis.dilation, start = window * axis.stride - axis.pad;
+  const int64_t stop = start + (axis.kernel - 1) * step + 1;
+  const int64_t skipped = start < 0 ? (-start + step - 1) / step : 0;
+  const int64_t outside = stop > axis.in ? (stop - axis.in + step - 1) / step : 0;
+  return {start + skipped * step, step, larger(axis.kernel - skipped - outside, 0)};
+}
+
+/// The same of a window of an image, in elements and as positions h * w + w.
 struct Window {
   int64_t first, row_step, column_step;
   int32_t position, row_position, column_position;
   int64_t rows, columns;
-  int64_t extent;  // input columns that the divisor of an average counts
 };
 
-inline Window window_at(const PoolRow& row, int64_t i) {
-  int64_t begin, columns, extent, step = 1;
-  if (row.adaptive) {
-    begin = i * row.w / row.ow;
-    columns = extent = ((i + 1) * row.w + row.ow - 1) / row.ow - begin;
-  } else {
-    step = row.dilation_w;
-    const int64_t start = i * row.stride_w - row.pad_w;
-    const int64_t skipped = start < 0 ? (-start + step - 1) / step : 0;
-    const int64_t stop = start + (row.kw - 1) * step + 1;
-    const int64_t outside = stop > row.w ? (stop - row.w + step - 1) / step : 0;
-    begin = start + skipped * step;
-    columns = larger(row.kw - skipped - outside, 0);
-    extent = row.count_include_pad ? smaller(stop, row.w + row.pad_w) - start : columns;
-  }
+inline Window window_at(const PoolGrid& grid, int64_t row, int64_t column) {
+  const Span rows = span_at(grid.rows, row), columns = span_at(grid.columns, column);
+  const int64_t w = grid.columns.in, position = rows.first * w + columns.first;
   return {
-      .first = (row.h_first * row.w + begin) * row.pixel,
-      .row_step = row.h_step * row.w * row.pixel,
-      .column_step = step * row.pixel,
-      .position = static_cast<int32_t>(row.h_first * row.w + begin),
-      .row_position = static_cast<int32_t>(row.h_step * row.w),
-      .column_position = static_cast<int32_t>(step),
-      .rows = row.h_count,
-      .columns = columns,
-      .extent = extent,
+      .first = position * grid.c,
+      .row_step = rows.step * w * grid.c,
+      .column_step = columns.step * grid.c,
+      .position = static_cast<int32_t>(position),
+      .row_position = static_cast<int32_t>(rows.step * w),
+      .column_position = static_cast<int32_t>(columns.step),
+      .rows = rows.count,
+      .columns = columns.count,
   };
 }
 
-/// Calls body(i, window, has_next) on all windows of a row. Most are whole, and such differ from
-/// the one before by constants. If a whole one follows, so does a pixel wherever this one reads:
-/// what a vector touches there is in bounds, and written later.
+/// Calls body(i, window, has_next) on all windows of an output row. Most are whole, and such differ
+/// from the one before by constants. If a whole one follows, so does a pixel wherever this one
+/// reads: what a vector touches there is in bounds, and written later.
 template <class Body>
-inline void for_each_window(const PoolRow& row, const Body& body) {
+inline void for_each_window(const PoolGrid& grid, int64_t row, const Body& body) {
+  const PoolAxis axis = grid.columns;  // a copy, which no store can change
+  const int64_t c = grid.c;
   const int64_t reach =
-      row.w + row.pad_w - (row.kw - 1) * row.dilation_w;  // of a whole one's start
-  const int64_t first = row.adaptive ? row.ow : (row.pad_w + row.stride_w - 1) / row.stride_w;
+      axis.in + axis.pad - (axis.kernel - 1) * axis.dilation;  // of a whole one's start
+  const int64_t first = axis.adaptive ? axis.out : (axis.pad + axis.stride - 1) / axis.stride;
   const int64_t last =
-      row.adaptive || reach <= 0 ? 0 : smaller((reach + row.stride_w - 1) / row.stride_w, row.ow);
-  Window window;
-  for (int64_t i = 0; i < row.ow; ++i) {
+      axis.adaptive || reach <= 0 ? 0 : smaller((reach + axis.stride - 1) / axis.stride, axis.out);
+  Window window{};
+  for (int64_t i = 0; i < axis.out; ++i) {
     if (first < i && i < last) {
-      window.first += row.stride_w * row.pixel;
-      window.position += static_cast<int32_t>(row.stride_w);
+      window.first += axis.stride * c;
+      window.position += static_cast<int32_t>(axis.stride);
     } else {
-      window = window_at(row, i);
+      window = window_at(grid, row, i);
     }
     body(i, window, i + 1 < last);
   }
@@ -67,21 +74,12 @@ inline void for_each_window(const PoolRow& row, const Body& body) {
 template <class T, int L>
 constexpr int kNarrower = sizeof(Compute<T>) * L > 16 ? L / 2 : 1;
 
-/// Calls body.template operator()<lanes>(channel) on blocks that cover [0, c) without overlap.
+/// Calls body.template operator()<lanes>(channel) on blocks that cover [0, c); the last overlaps
+/// the one before it.
 template <class T, int L, class Body>
-inline void for_each_block(int64_t c, int64_t begin, const Body& body) {
-  int64_t channel = begin;
-  for (; channel + L <= c; channel += L) body.template operator()<L>(channel);
+inline void for_each_block(int64_t c, const Body& body) {
   if constexpr (L > 1) {
-    if (channel < c) for_each_block<T, kNarrower<T, L>>(c, channel, body);
-  }
-}
-
-/// As above for bodies that may do a channel twice: the last block overlaps the one before it.
-template <class T, int L, class Body>
-inline void for_each_covering_block(int64_t c, const Body& body) {
-  if constexpr (L > 1) {
-    if (c < L) return for_each_covering_block<T, kNarrower<T, L>>(c, body);
+    if (c < L) return for_each_block<T, kNarrower<T, L>>(c, body);
   }
   for (int64_t channel = 0; channel + L <= c; channel += L) body.template operator()<L>(channel);
   if (c % L != 0) body.template operator()<L>(c - L);
@@ -145,93 +143,91 @@ inline void max_block(const Window& window, bool relu, const T* x, T* y, int32_t
 }
 
 template <bool kIndex, class T>
-inline void max_row(const PoolRow& row, const T* x, T* y, int32_t* argmax) {
-  for_each_window(row, [&](int64_t i, const Window& window, bool has_next) {
-    const auto block = [&]<int L>(int64_t channel) {
-      const int64_t at = i * row.pixel + channel;
+inline void max_row(const PoolGrid& grid, int64_t row, bool relu, const T* x, T* y,
+                    int32_t* argmax) {
+  const int64_t c = grid.c, first = row * grid.columns.out * c;
+  for_each_window(grid, row, [&](int64_t i, const Window& window, bool has_next) {
+    // Inlined, or each block loads all that it captures, which is more than small ones compute.
+    const auto block = [&]<int L>(int64_t channel) __attribute__((always_inline)) {
+      const int64_t at = first + i * c + channel;
       int32_t* index = kIndex ? argmax + at : nullptr;
       if (window.rows == 2 && window.columns == 2) {
-        max_block<kIndex, 2, L>(window, row.relu, x + channel, y + at, index);
+        max_block<kIndex, 2, L>(window, relu, x + channel, y + at, index);
       } else {
-        max_block<kIndex, 0, L>(window, row.relu, x + channel, y + at, index);
+        max_block<kIndex, 0, L>(window, relu, x + channel, y + at, index);
       }
     };
-    if (has_next && in_one_block<T, kLanes<T>>(row.c, block)) return;
-    for_each_covering_block<T, kLanes<T>>(row.c, block);
+    if (has_next && in_one_block<T, kLanes<T>>(c, block)) return;
+    for_each_block<T, kLanes<T>>(c, block);
   });
 }
 
-/// One block of channels of a window: the gradient goes where argmax says, and zero elsewhere.
-template <int L, bool kAdd, int kSide, class T>
-inline void max_backward_block(const Window& window, const T* grad_y, const int32_t* argmax,
-                               T* grad_x) {
-  using Index = Vector<Integer<T>, L>;
-  const Vector<T, L> grad = load<L>(grad_y);
-  Index at;
+template <class T>
+void max(const PoolGrid& grid, int64_t row, bool relu, const T* x, T* y, int32_t* argmax) {
+  argmax == nullptr ? max_row<false>(grid, row, relu, x, y, argmax)
+                    : max_row<true>(grid, row, relu, x, y, argmax);
+}
+
+/// The indices of one block of channels, as wide as the elements they are compared for.
+template <class T, int L>
+inline Vector<Integer<Compute<T>>, L> load_indices(const int32_t* argmax) {
   if constexpr (L == 1) {
-    at = *argmax;
+    return *argmax;
   } else {
-    at = __builtin_convertvector(load<L>(argmax), Index);
+    return __builtin_convertvector(load<L>(argmax), Vector<Integer<Compute<T>>, L>);
   }
+}
+
+/// One block of channels of a window: the gradient goes where argmax says, and zero elsewhere.
+template <int L, int kSide, class T>
+inline void max_scatter_block(const Window& window, const T* grad_y, const int32_t* argmax,
+                              T* grad_x) {
+  using V = Compute<T>;
+  const Vector<V, L> grad = load<L>(grad_y);
+  const auto at = load_indices<T, L>(argmax);
   const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
 #pragma GCC unroll 2
   for (int64_t r = 0; r < rows; ++r) {
     T* p = grad_x + window.first + r * window.row_step;
-    Integer<T> position = window.position + static_cast<int32_t>(r) * window.row_position;
+    Integer<V> position = window.position + static_cast<int32_t>(r) * window.row_position;
 #pragma GCC unroll 2
     for (int64_t k = 0; k < columns; ++k) {
-      const Vector<T, L> share = at == broadcast<L>(position) ? grad : Vector<T, L>{};
-      store<L>(p, kAdd ? load<L>(p) + share : share);
+      store<L>(p, at == broadcast<L>(position) ? grad : Vector<V, L>{});
       p += window.column_step;
       position += window.column_position;
     }
   }
 }
 
-/// Windows that overlap add to grad_x; where lanes are few, an element goes straight to its place.
-/// Others own their pixels, so that their blocks of channels may overlap.
 template <class T>
-void max_backward(const PoolRow& row, const T* grad_y, const int32_t* argmax, T* grad_x) {
-  for_each_window(row, [&](int64_t i, const Window& window, bool has_next) {
-    if (window.rows == 0 || window.columns == 0) return;
-    const T* grad = grad_y + i * row.pixel;
-    const int32_t* index = argmax + i * row.pixel;
-    if (row.disjoint) {
-      const auto block = [&]<int L>(int64_t channel) {
-        if (window.rows == 2 && window.columns == 2) {
-          max_backward_block<L, false, 2>(window, grad + channel, index + channel,
-                                          grad_x + channel);
-        } else {
-          max_backward_block<L, false, 0>(window, grad + channel, index + channel,
-                                          grad_x + channel);
-        }
-      };
-      const bool whole = row.c == row.pixel && has_next;
-      if (whole && in_one_block<T, kLanes<T>>(row.c, block)) return;
-      for_each_covering_block<T, kLanes<T>>(row.c, block);
-    } else {
-      for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
-        if constexpr (L > 1) {
-          max_backward_block<L, true, 0>(window, grad + channel, index + channel, grad_x + channel);
-        } else if (index[channel] >= 0) {
-          grad_x[index[channel] * row.pixel + channel] += grad[channel];
-        }
-      });
-    }
+void max_scatter(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
+                 T* grad_x) {
+  const int64_t c = grid.c, first = row * grid.columns.out * c;
+  for_each_window(grid, row, [&](int64_t i, const Window& window, bool has_next) {
+    const auto block = [&]<int L>(int64_t channel) __attribute__((always_inline)) {
+      const int64_t at = first + i * c + channel;
+      if (window.rows == 2 && window.columns == 2) {
+        max_scatter_block<L, 2>(window, grad_y + at, argmax + at, grad_x + channel);
+      } else {
+        max_scatter_block<L, 0>(window, grad_y + at, argmax + at, grad_x + channel);
+      }
+    };
+    if (has_next && in_one_block<T, kLanes<T>>(c, block)) return;
+    for_each_block<T, kLanes<T>>(c, block);
   });
 }
 
 template <class T>
-inline Compute<T> divisor(const PoolRow& row, const Window& window) {
-  return static_cast<Compute<T>>(larger(row.h_extent * window.extent, 1));
+inline Compute<T> divisor(const PoolGrid& grid, int64_t row, int64_t column) {
+  return static_cast<Compute<T>>(larger(grid.rows.counted[row] * grid.columns.counted[column], 1));
 }
 
 template <class T, class V = Compute<T>>
-void average(const PoolRow& row, const T* x, T* y) {
-  for (int64_t i = 0; i < row.ow; ++i) {
-    const Window window = window_at(row, i);
-    const V count = divisor<T>(row, window);
-    for_each_covering_block<T, kLanes<T>>(row.c, [&]<int L>(int64_t channel) {
+void average(const PoolGrid& grid, int64_t row, const T* x, T* y) {
+  const int64_t c = grid.c, first = row * grid.columns.out * c;
+  for_each_window(grid, row, [&](int64_t i, const Window& window, bool) {
+    const V count = divisor<T>(grid, row, i);
+    for_each_block<T, kLanes<T>>(c, [&]<int L>(int64_t channel) {
       Vector<V, L> total = {};
       for (int64_t r = 0; r < window.rows; ++r) {
         const T* p = x + window.first + r * window.row_step + channel;
@@ -239,26 +235,9 @@ void average(const PoolRow& row, const T* x, T* y) {
         for (int64_t k = 0; k < window.columns; ++k, p += window.column_step) sum += load<L>(p);
         total += sum;
       }
-      store<L>(y + i * row.pixel + channel, total / count);
+      store<L>(y + first + i * c + channel, total / count);
     });
-  }
-}
-
-template <class T>
-void average_backward(const PoolRow& row, const T* grad_y, T* grad_x) {
-  for (int64_t i = 0; i < row.ow; ++i) {
-    const Window window = window_at(row, i);
-    const T count = divisor<T>(row, window);
-    for_each_block<T, kLanes<T>>(row.c, 0, [&]<int L>(int64_t channel) {
-      const Vector<T, L> grad = load<L>(grad_y + i * row.pixel + channel) / count;
-      for (int64_t r = 0; r < window.rows; ++r) {
-        T* p = grad_x + window.first + r * window.row_step + channel;
-        for (int64_t k = 0; k < window.columns; ++k, p += window.column_step) {
-          store<L>(p, load<L>(p) + grad);
-        }
-      }
-    });
-  }
+  });
 }
 
 /// The windows [first, last) along an axis that may hold input coordinate i.
@@ -271,28 +250,26 @@ inline Holders holders(const PoolAxis& axis, int64_t i) {
   return {reach > 0 ? (reach + axis.stride - 1) / axis.stride : 0,
           smaller(position / axis.stride + 1, axis.out)};
 }
-/// What window o of an axis counts for the divisor of an average.
-inline int64_t counted(const PoolAxis& axis, int64_t o) {
-  if (axis.adaptive) return ((o + 1) * axis.in + axis.out - 1) / axis.out - o * axis.in / axis.out;
-  const int64_t start = o * axis.stride - axis.pad, stop = start + axis.kernel;
-  if (axis.count_include_pad) return smaller(stop, axis.in + axis.pad) - start;
-  return larger(smaller(stop, axis.in) - larger(start, 0), 1);
-}
 
 /// One input row: each pixel adds up its shares of the gradients of the windows that hold it.
 template <class T, class Share>
 inline void gather(const PoolGrid& grid, int64_t row, T* grad_x, Share share) {
   const int64_t c = grid.c;
+  grad_x += row * grid.columns.in * c;
   const Holders rows = holders(grid.rows, row);
-  for (int64_t i = 0; i < grid.columns.in; ++i) {
+  for (int64_t i = 0; i < grid.columns.in; ++i, grad_x += c) {
     const Holders columns = holders(grid.columns, i);
-    for_each_covering_block<T, kLanes<T>>(c, [&]<int L>(int64_t channel) {
+    // In one window alone: that takes no loop.
+    const bool alone = rows.last - rows.first == 1 && columns.last - columns.first == 1;
+    for_each_block<T, kLanes<T>>(c, [&]<int L>(int64_t channel) {
+      const auto of = [&](int64_t oh, int64_t ow) {
+        return share.template operator()<L>(i, oh, ow, (oh * grid.columns.out + ow) * c + channel);
+      };
+      if (alone) return store<L>(grad_x + channel, of(rows.first, columns.first));
       Vector<Compute<T>, L> total = {};
       for (int64_t oh = rows.first; oh < rows.last; ++oh)
-        for (int64_t ow = columns.first; ow < columns.last; ++ow)
-          total +=
-              share.template operator()<L>(i, oh, ow, (oh * grid.columns.out + ow) * c + channel);
-      store<L>(grad_x + i * c + channel, total);
+        for (int64_t ow = columns.first; ow < columns.last; ++ow) total += of(oh, ow);
+      store<L>(grad_x + channel, total);
     });
   }
 }
@@ -300,44 +277,31 @@ inline void gather(const PoolGrid& grid, int64_t row, T* grad_x, Share share) {
 template <class T>
 void max_gather(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
                 T* grad_x) {
-  const auto first = static_cast<int32_t>(row * grid.columns.in);
+  const int64_t first = row * grid.columns.in;
   gather(grid, row, grad_x, [=]<int L>(int64_t i, int64_t, int64_t, int64_t at) {
-    const Vector<int32_t, L> position = broadcast<L>(first + static_cast<int32_t>(i));
-    return load<L>(argmax + at) == position ? load<L>(grad_y + at) : Vector<Compute<T>, L>{};
+    const auto position = broadcast<L>(static_cast<Integer<Compute<T>>>(first + i));
+    return load_indices<T, L>(argmax + at) == position ? load<L>(grad_y + at)
+                                                       : Vector<Compute<T>, L>{};
   });
 }
 
 template <class T>
 void average_gather(const PoolGrid& grid, int64_t row, const T* grad_y, T* grad_x) {
   gather(grid, row, grad_x, [&]<int L>(int64_t, int64_t oh, int64_t ow, int64_t at) {
-    const int64_t count = larger(counted(grid.rows, oh) * counted(grid.columns, ow), 1);
-    return load<L>(grad_y + at) / static_cast<Compute<T>>(count);
+    return load<L>(grad_y + at) / divisor<T>(grid, oh, ow);
   });
 }
 
 template <class T>
-constexpr PoolKernels<T> pool_kernels() {
-  PoolKernels<T> kernels{
-      .max = [](const PoolRow& row, const T* x, T* y) { max_row<false, T>(row, x, y, nullptr); },
-      .max_index = max_row<true, T>,
-      .average = average<T>,
-  };
-  if constexpr (sizeof(T) == sizeof(BFloat16)) {
-    kernels.max_gather = max_gather<T>;
-    kernels.average_gather = average_gather<T>;
-  } else {
-    kernels.max_backward = max_backward<T>;
-    kernels.average_backward = average_backward<T>;
-  }
-  return kernels;
-}
+constexpr PoolKernels<T> kPool{max<T>, average<T>, max_scatter<T>, max_gather<T>,
+                               average_gather<T>};
 
 }  // namespace
 
 namespace STRIATE_ISA {
-constexpr PoolKernels<float> pool_float = pool_kernels<float>();
-constexpr PoolKernels<double> pool_double = pool_kernels<double>();
-constexpr PoolKernels<BFloat16> pool_bfloat16 = pool_kernels<BFloat16>();
+constexpr PoolKernels<float> pool_float = kPool<float>;
+constexpr PoolKernels<double> pool_double = kPool<double>;
+constexpr PoolKernels<BFloat16> pool_bfloat16 = kPool<BFloat16>;
 }  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu
