@@ -35,7 +35,7 @@ void narrow(int64_t n, const float* x, void* y) {
 /// y += residual, then relu: in place, with a buffer for the widened residual.
 void add_residual(const Conv2dArgs& args, float* y) {
   constexpr int64_t kBlock = 1024;
-  const ElementKernels<float>& rows = isa().rows_float.element;
+  const ElementKernels<float>& rows = isa().rows<float>().element;
   const auto* residual = static_cast<const BFloat16*>(args.residual);
   parallel_for(y_size(args.g), kElementGrain, [&](int64_t begin, int64_t end) {
     float term[kBlock];
@@ -82,7 +82,7 @@ void widened_pack(const Conv2dPackArgs& args) {
 /// Channels are summed two by two, so each of several groups must have an even number of them; few
 /// filters are faster as floats.
 bool pairs_apply(const Conv2dGeometry& g, ConvPass pass) {
-  if (isa().gemm_bfloat16 == nullptr || planar_pays<float>(g, pass)) return false;
+  if (!isa().multiplies_bfloat16() || planar_pays<float>(g, pass)) return false;
   const int64_t channels = (pass == ConvPass::kInputGrad ? g.o : g.c) / g.groups;
   return g.groups == 1 || pass == ConvPass::kWeightGrad || channels % kStep<BFloat16> == 0;
 }
