@@ -82,7 +82,11 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
       expected[backward ? in : out] += static_cast<double>(weight[w]) * (backward ? y[out] : x[in]);
     });
     const st::Conv2dPlan plan = st::cpu::winograd_plan<T>(tiles);
-    std::vector<char> packed(plan.packed), workspace(plan.workspace);
+    struct alignas(64) Line {  // as the allocator's
+      char bytes[64];
+    };
+    std::vector<Line> packed(plan.packed / sizeof(Line) + 1);
+    std::vector<char> workspace(plan.workspace);
     result.assign(expected.size(), static_cast<T>(NAN));
     st::cpu::winograd_pack<T>(tiles, {g,
                                       sizeof(T) == 4 ? st::DType::kFloat32 : st::DType::kFloat64,
