@@ -166,23 +166,17 @@ void max_of_rows(const MaxArgs& args) {
 template <class T>
 void max_of_columns(const MaxArgs& args) {
   constexpr int64_t kBlock = 64;
-  const int64_t blocks = ceil_div(args.inner, kBlock);
-  const int64_t block = std::min(kBlock, args.inner);
-  parallel_for(args.outer * blocks, grain_for(args.n * block), [&](int64_t begin, int64_t end) {
-    std::array<Best<T>, kBlock> best;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t outer = item / blocks, first = item % blocks * kBlock;
-      const int64_t width = std::min(kBlock, args.inner - first);
-      const T* x = static_cast<const T*>(args.x) + outer * args.n * args.inner + first;
-      for (int64_t j = 0; j < width; ++j) best[j] = {x[j], 0};
-      for (int64_t i = 1; i < args.n; ++i) {
-        for (int64_t j = 0; j < width; ++j) best[j].offer(x[i * args.inner + j], i);
-      }
-      for (int64_t j = 0; j < width; ++j) {
-        store_best(args, outer * args.inner + first + j, best[j]);
-      }
-    }
-  });
+  for_each_block<kBlock>(
+      args.outer, args.inner, args.n, [&](int64_t outer, int64_t first, int64_t width) {
+        std::array<Best<T>, kBlock> best;
+        const T* x = static_cast<const T*>(args.x) + outer * args.n * args.inner + first;
+        for (int64_t j = 0; j < width; ++j) best[j] = {x[j], 0};
+        for (int64_t i = 1; i < args.n; ++i) {
+          for (int64_t j = 0; j < width; ++j) best[j].offer(x[i * args.inner + j], i);
+        }
+        for (int64_t j = 0; j < width; ++j)
+          store_best(args, outer * args.inner + first + j, best[j]);
+      });
 }
 
 }  // namespace
