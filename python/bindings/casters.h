@@ -27,8 +27,8 @@ inline bool as_int64(py::handle source, int64_t& value) {
   }
   int overflow = 0;
   value = PyLong_AsLongLongAndOverflow(source.ptr(), &overflow);
-  require<ShapeError>(overflow == 0, "size ", py::str(source).cast<std::string>(),
-                      " does not fit in 64 bits");
+  if (overflow != 0)  // only then is it worth a string
+    fail<ShapeError>("size ", py::str(source).cast<std::string>(), " does not fit in 64 bits");
   return true;
 }
 

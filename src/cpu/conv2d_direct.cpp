@@ -169,14 +169,20 @@ void Product<T>::run() const {
   const int64_t parts = std::min(panel_count, ceil_div(kMinUnits, blocks));
   const int64_t macs = pixels * static_cast<int64_t>(taps.size()) * k * filters;
   const int64_t unit_macs = std::max<int64_t>(1, macs / (blocks * parts));
+  // The panels of a part are about as wide together as those of another.
+  const auto first_panel = [&](int64_t part) {
+    const int64_t column = split_point(filters, parts, part);
+    return std::find_if(all.begin(), all.end(),
+                        [=](const Panel& panel) { return panel.column >= column; });
+  };
   // Panel-major: a thread's units share panels, so each weight is read by one thread.
   parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t block = unit % blocks, part = unit / blocks;
       const int64_t first = split_point(pixels, blocks, block);
-      const int64_t panel = split_point(panel_count, parts, part);
-      run_block(first, split_point(pixels, blocks, block + 1) - first, &all[panel],
-                split_point(panel_count, parts, part + 1) - panel);
+      const auto panel = first_panel(part);
+      run_block(first, split_point(pixels, blocks, block + 1) - first, &*panel,
+                first_panel(part + 1) - panel);
     }
   });
 }
