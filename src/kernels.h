@@ -171,6 +171,7 @@ struct Conv2dPlan {
   bool as_stored = false;   // what is packed is a dense [o][kh][kw][i]: a weight stored so will do
   int64_t moment_rows = 0;  // of a chunk of RowMoments that a forward pass leaves; 0: none
   int32_t threads = 0;      // that the workspace is for, where each has a part of its own
+  bool adds_term = false;   // an input gradient may be given a term
 };
 /// Statistics of x [rows][c], by chunks of `chunk_rows` rows, of which the last has what is left:
 /// values [chunks][2][c] are each chunk's means and sums of squared deviations from them.
@@ -214,6 +215,7 @@ struct Conv2dInputGradArgs {
   const void* bias;  // null: none
   void* grad_x;
   void* workspace;
+  const void* term = nullptr;  // another gradient of x, laid out as grad_x, to be added; null: none
 };
 /// grad_weight [o][kh][kw][c/groups] from x and grad_y. With bfloat16 the sum over pixels is kept
 /// in float32 to its end, however it is split.

@@ -28,6 +28,12 @@ struct Node {
   /// Gradients of the inputs from those of the outputs (an undefined entry is zero).
   /// Runs under NoGrad; may return undefined where needs_input(i) is false.
   virtual TensorList backward(const TensorList& grad_outputs) = 0;
+  /// The same, given the sums of what later operations returned for each input (undefined: none).
+  /// A node that adds one of them to its own gradient resets that entry.
+  virtual TensorList backward_onto(const TensorList& grad_outputs, TensorList& sums) {
+    static_cast<void>(sums);
+    return backward(grad_outputs);
+  }
   /// Frees what was saved; a later backward throws AutogradError.
   virtual void release() = 0;
 

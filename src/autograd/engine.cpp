@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 #include "autograd/leaf.h"
 #include "core/capture.h"
@@ -57,16 +58,28 @@ void check_matches(const char* op, const Tensor& grad, const Tensor& x) {
                        ", got ", grad.device());
 }
 
-/// Adds what `node` returned for its inputs to the sums that wait at their producers.
-void deliver(const Node& node, const TensorList& grad_inputs, Tape& tape) {
+/// The sums that wait at the producers of a node's inputs, which are without them until deliver().
+TensorList take_sums(const Node& node, Tape& tape) {
+  TensorList sums(node.next.size());
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const Edge& edge = node.next[i];
+    if (edge.node) sums[i] = std::exchange(tape.grads.at(edge.node.get())[edge.index], Tensor());
+  }
+  return sums;
+}
+
+/// Returns those sums that the node has left, and adds what it returned for its inputs.
+void deliver(const Node& node, const TensorList& grad_inputs, const TensorList& sums, Tape& tape) {
   require<AutogradError>(grad_inputs.size() == node.next.size(), node.name(),
                          ": expected its backward to return ", node.next.size(), " gradients, got ",
                          grad_inputs.size());
   for (size_t i = 0; i < node.next.size(); ++i) {
     const Edge& edge = node.next[i];
     const Tensor& grad = grad_inputs[i];
-    if (!edge.node || !grad.defined()) continue;
+    if (!edge.node) continue;
     Tensor& sum = tape.grads.at(edge.node.get())[edge.index];
+    if (sums[i].defined()) sum = sums[i];
+    if (!grad.defined()) continue;
     if (sum.defined()) check_matches(node.name(), grad, sum);
     if (const auto* leaf = dynamic_cast<const Leaf*>(edge.node.get())) {
       check_matches(node.name(), grad, leaf->tensor);
@@ -143,7 +156,11 @@ void backward(const Tensor& root, const Tensor& grad, bool retain_graph) {
     const TensorList grad_outputs = std::move(tape.grads.at(node));
     const bool reached = std::any_of(grad_outputs.begin(), grad_outputs.end(),
                                      [](const Tensor& g) { return g.defined(); });
-    if (reached) deliver(*node, node->backward(grad_outputs), tape);
+    if (reached) {
+      TensorList sums = take_sums(*node, tape);
+      const TensorList grad_inputs = node->backward_onto(grad_outputs, sums);
+      deliver(*node, grad_inputs, sums, tape);
+    }
     if (!retain_graph) {
       node->release();
       node->released = true;

@@ -111,6 +111,7 @@ Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
   if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);
   Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
   plan.name = kNames[plan.algorithm];
+  plan.adds_term = plan.algorithm != kCol2im && plan.algorithm != kInPlace;
   return plan;
 }
 
@@ -134,8 +135,7 @@ void conv2d(const Conv2dArgs& args, Stream) {
   if (args.dtype == DType::kBFloat16) return bfloat16_conv2d(args);
   with_type(args.dtype, [&]<class T>() {
     T* y = static_cast<T*>(args.y);
-    const Epilogue<T> epilogue{static_cast<const T*>(args.bias),
-                               args.residual ? static_cast<const T*>(args.residual) - y : 0,
+    const Epilogue<T> epilogue{static_cast<const T*>(args.bias), distance_to(args.residual, y),
                                args.relu};
     run(args.g, ConvPass::kForward, args.plan, static_cast<const T*>(args.x),
         static_cast<const T*>(args.packed), epilogue, y, args.workspace);
@@ -145,9 +145,10 @@ void conv2d(const Conv2dArgs& args, Stream) {
 void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
   if (args.dtype == DType::kBFloat16) return bfloat16_input_grad(args);
   with_type(args.dtype, [&]<class T>() {
+    T* grad_x = static_cast<T*>(args.grad_x);
     run(args.g, ConvPass::kInputGrad, args.plan, static_cast<const T*>(args.grad_y),
-        static_cast<const T*>(args.packed), {static_cast<const T*>(args.bias)},
-        static_cast<T*>(args.grad_x), args.workspace);
+        static_cast<const T*>(args.packed),
+        {static_cast<const T*>(args.bias), distance_to(args.term, grad_x)}, grad_x, args.workspace);
   });
 }
 

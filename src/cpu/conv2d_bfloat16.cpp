@@ -35,7 +35,7 @@ void narrow(int64_t n, const float* x, void* y) {
 /// y += residual, then relu: in place, with a buffer for the widened residual.
 void add_residual(const Conv2dArgs& args, float* y) {
   constexpr int64_t kBlock = 1024;
-  const ElementKernels<float>& rows = isa().rows_float.element;
+  const ElementKernels<float>& rows = isa().rows<float>().element;
   const auto* residual = static_cast<const BFloat16*>(args.residual);
   parallel_for(y_size(args.g), kElementGrain, [&](int64_t begin, int64_t end) {
     float term[kBlock];
@@ -82,7 +82,7 @@ void widened_pack(const Conv2dPackArgs& args) {
 /// Channels are summed two by two, so each of several groups must have an even number of them; few
 /// filters are faster as floats.
 bool pairs_apply(const Conv2dGeometry& g, ConvPass pass) {
-  if (isa().gemm_bfloat16 == nullptr || planar_pays<float>(g, pass)) return false;
+  if (!isa().multiplies_bfloat16() || planar_pays<float>(g, pass)) return false;
   const int64_t channels = (pass == ConvPass::kInputGrad ? g.o : g.c) / g.groups;
   return g.groups == 1 || pass == ConvPass::kWeightGrad || channels % kStep<BFloat16> == 0;
 }
@@ -108,12 +108,14 @@ Conv2dPlan bfloat16_plan(const Conv2dGeometry& g, ConvPass pass) {
     Conv2dPlan plan = weight_grad ? winograd_weight_grad_plan<BFloat16>(geometry)
                                   : winograd_plan<BFloat16>(geometry);
     plan.name = m == 2 ? "winograd2" : "winograd4";
+    plan.adds_term = true;
     return plan;
   }
   if (!pairs_apply(g, pass)) return widened_plan(g, pass);
   Conv2dPlan plan = weight_grad ? weight_grad_plan<BFloat16>(g) : direct_plan<BFloat16>(g, pass);
   plan.algorithm = kPairs;
   plan.name = "pairs";
+  plan.adds_term = true;
   return plan;
 }
 
@@ -133,9 +135,8 @@ void bfloat16_conv2d(const Conv2dArgs& args) {
   const Conv2dGeometry& g = args.g;
   const auto* bias = static_cast<const float*>(args.bias);
   if (args.plan.algorithm != kWidened) {
-    const auto* residual = static_cast<const BFloat16*>(args.residual);
-    const int64_t distance = residual ? residual - static_cast<const BFloat16*>(args.y) : 0;
-    return run(g, ConvPass::kForward, args.plan, args.x, args.packed, {bias, distance, args.relu},
+    const int64_t residual = distance_to(args.residual, static_cast<const BFloat16*>(args.y));
+    return run(g, ConvPass::kForward, args.plan, args.x, args.packed, {bias, residual, args.relu},
                args.y, args.workspace);
   }
   float* x = static_cast<float*>(args.workspace);
@@ -151,9 +152,11 @@ void bfloat16_conv2d(const Conv2dArgs& args) {
 void bfloat16_input_grad(const Conv2dInputGradArgs& args) {
   const Conv2dGeometry& g = args.g;
   const auto* bias = static_cast<const float*>(args.bias);
-  if (args.plan.algorithm != kWidened)
-    return run(g, ConvPass::kInputGrad, args.plan, args.grad_y, args.packed, {bias}, args.grad_x,
-               args.workspace);
+  if (args.plan.algorithm != kWidened) {
+    const int64_t term = distance_to(args.term, static_cast<const BFloat16*>(args.grad_x));
+    return run(g, ConvPass::kInputGrad, args.plan, args.grad_y, args.packed, {bias, term},
+               args.grad_x, args.workspace);
+  }
   float* grad_x = static_cast<float*>(args.workspace);
   float* grad_y = grad_x + room(x_size(g));
   widen(y_size(g), args.grad_y, grad_y);

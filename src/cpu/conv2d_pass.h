@@ -242,6 +242,12 @@ const T* bordered(const Source& s, const T* x, T* copy) {
   return copy;
 }
 
+/// Epilogue::residual for results at y.
+template <class T>
+int64_t distance_to(const void* residual, const T* y) {
+  return residual ? static_cast<const T*>(residual) - y : 0;
+}
+
 /// Sums as results: copied or rounded.
 template <class T>
 void store_sums(int64_t n, const Compute<T>* sums, T* results) {

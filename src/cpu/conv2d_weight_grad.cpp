@@ -9,8 +9,9 @@
 namespace striate::cpu {
 namespace {
 
-/// How the sum over pixels is cut. A unit of work is some filters of a group by some panels of
-/// columns, over one of `splits` ranges of chunks; a chunk is what stays in the caches.
+/// How the sum over pixels is cut. A unit of work is some groups' filters by panels of columns,
+/// some of either, over one of `splits` ranges of chunks; a chunk is what stays in the caches,
+/// where groups that share cache lines find it one after the other.
 template <class T>
 struct WeightGradPlan {
   Conv2dGeometry g;
@@ -18,10 +19,10 @@ struct WeightGradPlan {
   int64_t filter_size;                // columns of a filter
   std::vector<OuterPanel<T>> panels;  // of all groups, one after the other
   int64_t group_panels;
-  int64_t splits, filter_parts, panel_parts;
+  int64_t splits, group_parts, filter_parts, panel_parts;
   int64_t chunk, chunks;  // result pixels of a chunk
 
-  int64_t units_of_split() const { return g.groups * filter_parts * panel_parts; }
+  int64_t units_of_split() const { return group_parts * filter_parts * panel_parts; }
   /// Sums that are added up, or rounded, at the end; 0: the tiles' results are the gradient.
   int64_t sums() const {
     const bool rounds = sizeof(T) != sizeof(Compute<T>);
@@ -43,7 +44,7 @@ constexpr int64_t kMostRows = 336;      // of a unit, whose gradients stay in th
 template <class T>
 WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
-  WeightGradPlan<T> plan{g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0};
+  WeightGradPlan<T> plan{g, make_pass(g, ConvPass::kWeightGrad), 0, {}, 0, 0, 0, 0, 0, 0, 0};
   const Pass& pass = plan.pass;
   Source& s = plan.pass.source;
   const bool merged = contiguous_taps(pass.columns[0], g);
@@ -74,16 +75,17 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
       packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
   plan.chunks = std::max<int64_t>(1, ceil_div(count, target));
   plan.chunk = ceil_div(count, plan.chunks);
+  plan.group_parts = std::min(g.groups, kMinUnits);
   const int64_t wanted = ceil_div(kMinUnits, g.groups);
   const int64_t sum_bytes = g.o * plan.filter_size * int64_t{sizeof(Compute<T>)};
-  plan.splits = std::min(
-      {wanted, plan.chunks, std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
+  const int64_t fewest = std::max<int64_t>(1, ceil_div(pass.filters, kMostRows));
+  plan.splits = std::min({ceil_div(wanted, fewest), plan.chunks,
+                          std::max<int64_t>(1, kSumBytes / std::max<int64_t>(1, sum_bytes))});
   // Every part of the filters copies all columns once more, every part of the panels all filters.
   const int64_t parts = ceil_div(wanted, plan.splits);
-  const int64_t fewest = ceil_div(pass.filters, kMostRows);
   const int64_t most = std::max(fewest, std::min(blocks / kBlocksPerCopy, parts));
   int64_t fewest_copies = 0;
-  for (int64_t filter_parts = std::max<int64_t>(1, fewest); filter_parts <= most; ++filter_parts) {
+  for (int64_t filter_parts = fewest; filter_parts <= most; ++filter_parts) {
     const int64_t panel_parts =
         std::clamp<int64_t>(ceil_div(parts, filter_parts), 1, plan.group_panels);
     const int64_t copies = filter_parts * plan.filter_size + panel_parts * pass.filters;
@@ -143,39 +145,62 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
   const auto first_filter = [&](int64_t part) {
     return split_point(filters, blocks, split_point(blocks, plan.filter_parts, part));
   };
+  struct Unit {
+    int64_t split, group, end_group, filter, filters, panel, panels, chunk, end_chunk;
+  };
+  const auto unit_at = [&](int64_t index) -> Unit {
+    const int64_t panel_part = index % plan.panel_parts, split = index / of_split;
+    const int64_t filter_part = index / plan.panel_parts % plan.filter_parts;
+    const int64_t group_part = index / plan.panel_parts / plan.filter_parts % plan.group_parts;
+    const int64_t filter = first_filter(filter_part);
+    const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
+    return {split,
+            split_point(g.groups, plan.group_parts, group_part),
+            split_point(g.groups, plan.group_parts, group_part + 1),
+            filter,
+            first_filter(filter_part + 1) - filter,
+            panel,
+            split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel,
+            split_point(plan.chunks, plan.splits, split),
+            split_point(plan.chunks, plan.splits, split + 1)};
+  };
+  const auto first_pixel = [&](int64_t chunk) { return split_point(pixels, plan.chunks, chunk); };
 
   const int64_t macs = pixels * plan.filter_size * g.o;
   const int64_t grain = ceil_div(kGrainMacs, std::max<int64_t>(1, macs / units));
   parallel_for(units, grain, [&](int64_t begin, int64_t end) {
-    const int64_t most_rows = ceil_div(blocks, plan.filter_parts) * kMaxTileRows;
-    const int64_t most_panels = ceil_div(plan.group_panels, plan.panel_parts);
-    OuterScratch<T> scratch(most_rows, plan.chunk);
-    const auto dense =
-        std::make_unique_for_overwrite<Compute<T>[]>(most_rows * most_panels * kMaxTileWidth);
+    const int64_t most_filters =
+        std::min(filters, ceil_div(blocks, plan.filter_parts) * kMaxTileRows);
+    const int64_t dense_size =
+        most_filters * ceil_div(plan.group_panels, plan.panel_parts) * kMaxTileWidth;
+    OuterScratch<T> scratch(most_filters, plan.chunk);
+    const auto dense = std::make_unique_for_overwrite<Compute<T>[]>(
+        ceil_div(g.groups, plan.group_parts) * dense_size);
     std::vector<const T*> bases(plan.chunk);
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t panel_part = unit % plan.panel_parts, split = unit / of_split;
-      const int64_t filter_part = unit / plan.panel_parts % plan.filter_parts;
-      const int64_t group = unit / plan.panel_parts / plan.filter_parts % g.groups;
-      const int64_t filter = group * filters + first_filter(filter_part);
-      const int64_t rows = first_filter(filter_part + 1) - first_filter(filter_part);
-      const int64_t panel = split_point(plan.group_panels, plan.panel_parts, panel_part);
-      const int64_t panels =
-          split_point(plan.group_panels, plan.panel_parts, panel_part + 1) - panel;
-      const int64_t first_chunk = split_point(plan.chunks, plan.splits, split);
-      const int64_t last_chunk = split_point(plan.chunks, plan.splits, split + 1) - 1;
-      const OuterSums<T> going_on{dense.get()};
-      const OuterSums<T> complete{sums + split * size + filter * plan.filter_size,
-                                  plan.filter_size};
-      for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
-        const int64_t first = split_point(pixels, plan.chunks, chunk);
-        const int64_t count = split_point(pixels, plan.chunks, chunk + 1) - first;
+    for (int64_t index = begin; index < end; ++index) {
+      const Unit unit = unit_at(index), next_unit = unit_at(std::min(index + 1, end - 1));
+      for (int64_t chunk = unit.chunk; chunk < unit.end_chunk; ++chunk) {
+        const bool last = chunk + 1 == unit.end_chunk;
+        const Unit& next = last ? next_unit : unit;
+        const int64_t first = first_pixel(chunk), count = first_pixel(chunk + 1) - first;
+        const int64_t next_first = first_pixel(last ? next.chunk : chunk + 1);
+        const T* next_base;
         window_bases(plan, source, first, count, bases.data());
-        outer_product<T>(
-            {grad_y + first * g.o + filter, g.o, rows, bases.data(), g.stride_w * s.pixel(), count,
-             chunk > first_chunk ? going_on : OuterSums<T>{},
-             chunk < last_chunk ? going_on : complete},
-            &plan.panels[group * plan.group_panels + panel], panels, scratch);
+        window_bases(plan, source, next_first, 1, &next_base);
+        for (int64_t group = unit.group; group < unit.end_group; ++group) {
+          const int64_t filter = group * filters + unit.filter,
+                        next_group = last ? next.group : group;
+          const OuterSums<T> going_on{dense.get() + (group - unit.group) * dense_size};
+          const OuterSums<T> complete{sums + unit.split * size + filter * plan.filter_size,
+                                      plan.filter_size};
+          outer_product<T>(
+              {grad_y + first * g.o + filter, g.o, unit.filters, bases.data(),
+               g.stride_w * s.pixel(), count,
+               grad_y + next_first * g.o + next_group * filters + next.filter,
+               next_base + plan.panels[next_group * plan.group_panels + next.panel].offset,
+               chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
+              &plan.panels[group * plan.group_panels + unit.panel], unit.panels, scratch);
+        }
       }
     }
   });

@@ -5,6 +5,8 @@
 // compiled there with AVX flags could otherwise be the copy that the linker keeps for everybody.
 #pragma once
 
+#include <tuple>
+
 #include "cpu/isa/gemm.h"
 #include "cpu/isa/peak.h"
 #include "cpu/isa/planar.h"
@@ -14,60 +16,37 @@
 
 namespace striate::cpu {
 
+/// A family's tables of each element type; null where it has none.
+template <template <class> class Table>
+using ByType = std::tuple<const Table<float>*, const Table<double>*, const Table<BFloat16>*>;
+
 struct Isa {
   const char* name;
   const PeakKernels& peak;
   const RandomKernels& random;
-  const GemmKernels<float>& gemm_float;
-  const GemmKernels<double>& gemm_double;
-  const PlanarKernels<float>& planar_float;
-  const PlanarKernels<double>& planar_double;
-  const WinogradKernels<float>& winograd_float;
-  const WinogradKernels<double>& winograd_double;
-  const WinogradKernels<BFloat16>& winograd_bfloat16;
-  const RowKernels<float>& rows_float;
-  const RowKernels<double>& rows_double;
-  const RowKernels<BFloat16>& rows_bfloat16;
   const ConvertKernels& convert;
-  const GemmKernels<BFloat16>* gemm_bfloat16 = nullptr;  // null: the processor has no such products
+  ByType<GemmKernels> gemm_tables;  // of bfloat16: null where the processor has no such products
+  ByType<PlanarKernels> planar_tables;
+  ByType<WinogradKernels> winograd_tables;
+  ByType<RowKernels> row_tables;
+
+  bool multiplies_bfloat16() const { return std::get<2>(gemm_tables) != nullptr; }
 
   template <class T>
   const GemmKernels<T>& gemm() const {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      return gemm_float;
-    } else if constexpr (sizeof(T) == sizeof(double)) {
-      return gemm_double;
-    } else {
-      return *gemm_bfloat16;
-    }
+    return *std::get<const GemmKernels<T>*>(gemm_tables);
   }
   template <class T>
   const PlanarKernels<T>& planar() const {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      return planar_float;
-    } else {
-      return planar_double;
-    }
+    return *std::get<const PlanarKernels<T>*>(planar_tables);
   }
   template <class T>
   const WinogradKernels<T>& winograd() const {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      return winograd_float;
-    } else if constexpr (sizeof(T) == sizeof(double)) {
-      return winograd_double;
-    } else {
-      return winograd_bfloat16;
-    }
+    return *std::get<const WinogradKernels<T>*>(winograd_tables);
   }
   template <class T>
   const RowKernels<T>& rows() const {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      return rows_float;
-    } else if constexpr (sizeof(T) == sizeof(double)) {
-      return rows_double;
-    } else {
-      return rows_bfloat16;
-    }
+    return *std::get<const RowKernels<T>*>(row_tables);
   }
 };
 

@@ -140,6 +140,7 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
       const OuterSums<T> sums{grad_x, g.c};
       outer_product<T>(
           {transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c, std::min(kTerms, g.o - o),
+           transposed + (o + kTerms) * g.n, weight_rows[o] + kTerms * g.c + of_row[first].offset,
            o > 0 || bias != nullptr ? sums : OuterSums<T>{}, sums},
           &of_row[first], count, scratch);
     }

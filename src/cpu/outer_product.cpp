@@ -4,6 +4,7 @@
 #include "cpu/outer_product.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "cpu/conv2d_pass.h"
 
@@ -23,7 +24,8 @@ int64_t steps(int64_t terms) {
 
 // Of a, copied by all blocks before the next ones: a line that two blocks share is still in the L1
 // cache, which has room for this many in each set.
-constexpr int64_t kPackedTerms = 8;
+template <class T>
+constexpr int64_t kPackedTerms = 8 * kStep<T>;
 
 /// Columns of an operand that tiles ask for, a cache line of each row at a time.
 template <class T>
@@ -58,19 +60,25 @@ OuterScratch<T>::OuterScratch(int64_t rows, int64_t count)
 template <class T>
 void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, int64_t count,
                    OuterScratch<T>& scratch) {
-  const int64_t blocks = row_blocks<T>(product.rows), step_count = steps<T>(product.count);
+  const int64_t step_count = steps<T>(product.count);
   const int64_t terms = step_count * kStep<T>;
   const bool pack_a = kStep<T> > 1 || count > 1, pack_b = packs_b<T>(product.rows);
-  for (int64_t p = 0; pack_a && p < product.count; p += kPackedTerms) {
-    const int64_t packed_terms = std::min(kPackedTerms, product.count - p);
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t first = split_point(product.rows, blocks, block);
-      const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+  struct Block {
+    int64_t first, rows;
+  };
+  std::vector<Block> blocks(row_blocks<T>(product.rows));
+  for (int64_t i = 0, first = 0; i < std::ssize(blocks); ++i) {
+    const int64_t last = split_point(product.rows, std::ssize(blocks), i + 1);
+    blocks[i] = {first, last - first};
+    first = last;
+  }
+  for (int64_t p = 0; pack_a && p < product.count; p += kPackedTerms<T>) {
+    const int64_t packed_terms = std::min(kPackedTerms<T>, product.count - p);
+    for (const auto [first, rows] : blocks)
       panels->shape->pack_a[rows](product.a + p * product.a_step + first, product.a_step,
                                   packed_terms, scratch.a_.get() + first * terms + p * rows);
-    }
   }
-  Upcoming<T> next_a{product.a + product.count * product.a_step, product.rows, product.a_step};
+  Upcoming<T> next_a{product.next_a, product.rows, product.a_step};
   int64_t b_width = 0;  // that b_rows_ is for
   int64_t dense = 0;    // where a tile's dense sums are
   for (const OuterPanel<T>* panel = panels; panel < panels + count; ++panel) {
@@ -84,14 +92,10 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
       b_width = shape.width;
       b = scratch.b_rows_.get();
     }
-    // The next panel, or the first one of the next product.
     const bool last = panel + 1 == panels + count;
-    const OuterPanel<T>& next = last ? *panels : panel[1];
-    Upcoming<T> next_b{product.b[0] + next.offset + (last ? product.count * product.b_step : 0),
-                       next.filled, product.b_step};
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t first = split_point(product.rows, blocks, block);
-      const int64_t rows = split_point(product.rows, blocks, block + 1) - first;
+    Upcoming<T> next_b{last ? product.next_b : product.b[0] + panel[1].offset,
+                       last ? panels->filled : panel[1].filled, product.b_step};
+    for (const auto [first, rows] : blocks) {
       const auto sums = [&](const OuterSums<T>& s) {
         return s.stride == 0 ? s.data + dense : s.data + first * s.stride + panel->column;
       };

@@ -23,9 +23,10 @@ struct OuterProduct {
   const T* a;
   int64_t a_step, rows;
   const T* const* b;
-  int64_t b_step;  // between most neighbouring rows of b: where those of the next product lie
+  int64_t b_step;  // between most neighbouring rows of b
   int64_t count;
-  OuterSums<T> addend, c;  // without data: 0
+  const T *next_a, *next_b;  // where the next product's begin, its first panel's
+  OuterSums<T> addend, c;    // without data: 0
 };
 
 template <class T>

@@ -33,10 +33,12 @@ void softmax_row(const ElementKernels<T>& rows, bool log, int64_t n, const T* x,
   rows.shifted_exp(n, x, largest, y);
   const double total = rows.sum(n, y);
   if (log) {
-    rows.sub.scalar_second(n, x, largest, y);
-    rows.sub.scalar_second(n, y, static_cast<T>(std::log(total)), y);
+    rows.sub(n, x, 1, &largest, 0, y);
+    const T logarithm = static_cast<T>(std::log(total));
+    rows.sub(n, y, 1, &logarithm, 0, y);
   } else {
-    rows.mul.scalar_second(n, y, static_cast<T>(1 / total), y);
+    const T factor = static_cast<T>(1 / total);
+    rows.mul(n, y, 1, &factor, 0, y);
   }
 }
 
@@ -52,7 +54,7 @@ void softmax_columns(const ElementKernels<T>& rows, bool log, int64_t n, int64_t
   }
   for (int64_t i = 0; i < n; ++i) {
     T* row = y + i * stride;
-    rows.sub.vectors(columns, x + i * stride, largest, row);
+    rows.sub(columns, x + i * stride, 1, largest, 1, row);
     T exponentials[kBlock];
     rows.exp(columns, row, log ? exponentials : row);
     const T* terms = log ? exponentials : row;
@@ -61,8 +63,8 @@ void softmax_columns(const ElementKernels<T>& rows, bool log, int64_t n, int64_t
   for (int64_t j = 0; j < columns; ++j) {
     factor[j] = static_cast<T>(log ? std::log(total[j]) : 1 / total[j]);
   }
-  const auto finish = log ? rows.sub.vectors : rows.mul.vectors;
-  for (int64_t i = 0; i < n; ++i) finish(columns, y + i * stride, factor, y + i * stride);
+  const auto finish = log ? rows.sub : rows.mul;
+  for (int64_t i = 0; i < n; ++i) finish(columns, y + i * stride, 1, factor, 1, y + i * stride);
 }
 
 /// grad_x = grad_y - exp(y) * sum of grad_y, or y * (grad_y - sum of grad_y * y).
@@ -98,13 +100,13 @@ void softmax_backward_row(const ElementKernels<T>& rows, bool log, int64_t n, co
   if (log) {
     const T total = static_cast<T>(rows.sum(n, grad_y));
     rows.exp(n, y, grad_x);
-    rows.mul.scalar_second(n, grad_x, total, grad_x);
-    rows.sub.vectors(n, grad_y, grad_x, grad_x);
+    rows.mul(n, grad_x, 1, &total, 0, grad_x);
+    rows.sub(n, grad_y, 1, grad_x, 1, grad_x);
   } else {
-    rows.mul.vectors(n, grad_y, y, grad_x);
+    rows.mul(n, grad_y, 1, y, 1, grad_x);
     const T total = static_cast<T>(rows.sum(n, grad_x));
-    rows.sub.scalar_second(n, grad_y, total, grad_x);
-    rows.mul.vectors(n, y, grad_x, grad_x);
+    rows.sub(n, grad_y, 1, &total, 0, grad_x);
+    rows.mul(n, y, 1, grad_x, 1, grad_x);
   }
 }
 

@@ -88,6 +88,11 @@ struct Conv2dNode : ConvNode {
   explicit Conv2dNode(const char* name) : op(name) {}
   const char* name() const override { return op; }
   TensorList backward(const TensorList& grads) override {
+    TensorList none(3);
+    return backward_onto(grads, none);
+  }
+  /// Where a residual block's input splits, adds the other branch's gradient.
+  TensorList backward_onto(const TensorList& grads, TensorList& sums) override {
     TensorList result(3);
     if (!grads[0].defined()) return result;
     const Tensor grad_y = channels_last(grads[0]);
@@ -96,7 +101,9 @@ struct Conv2dNode : ConvNode {
       result[0] = empty({g.n, g.c, g.h, g.w}, options, MemoryFormat::kChannelsLast);
       ConvWeight filters = conv_weight(weight.get(*this));
       filters.keep = !needs_input(1);  // one that is trained changes before its next use
-      run_input_grad(op, g, grad_y, filters, {}, result[0]);
+      const bool fits = sums[0].defined() && sums[0].dtype() == options.dtype &&
+                        sums[0].is_contiguous(MemoryFormat::kChannelsLast);
+      run_input_grad(op, g, grad_y, filters, {}, result[0], fits ? &sums[0] : nullptr);
     }
     if (needs_input(1)) {
       result[1] = empty({g.o, g.c / g.groups, g.kh, g.kw}, options, MemoryFormat::kChannelsLast);

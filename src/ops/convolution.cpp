@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "ops/derived.h"
 #include "ops/row_moments.h"
@@ -137,18 +138,21 @@ void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const
 }
 
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
-                    const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x) {
+                    const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x,
+                    Tensor* term) {
   if (grad_x.numel() == 0) return;
   if (g.h * g.w > 1 && !bias.defined()) {
     if (const auto flat = flattened(g, weight))
-      return run_input_grad(op, flattened(g), grad_y, *flat, bias, grad_x);
+      return run_input_grad(op, flattened(g), grad_y, *flat, bias, grad_x, term);
   }
   const Conv2dPlan plan = plan_of(op, g, grad_y, ConvPass::kInputGrad);
   const Tensor filters = packed(op, g, ConvPass::kInputGrad, weight, plan);
   const Tensor workspace = workspace_of(plan, grad_y), source = aligned(grad_y);
-  launch<Conv2dInputGradArgs>(op, grad_y.device(), &KernelTable::conv2d_input_grad,
-                              {g, grad_y.dtype(), plan, source.data(), filters.data(),
-                               data_or_null(bias), grad_x.data(), workspace.data()});
+  const Tensor added = term && plan.adds_term ? std::exchange(*term, Tensor()) : Tensor();
+  launch<Conv2dInputGradArgs>(
+      op, grad_y.device(), &KernelTable::conv2d_input_grad,
+      {g, grad_y.dtype(), plan, source.data(), filters.data(), data_or_null(bias), grad_x.data(),
+       workspace.data(), data_or_null(added)});
 }
 
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,

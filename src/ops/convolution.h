@@ -32,8 +32,10 @@ struct ForwardEpilogue {
 
 void run_forward(const char* op, const Conv2dGeometry& g, const Tensor& x, const ConvWeight& weight,
                  const Tensor& bias, const Tensor& y, const ForwardEpilogue& epilogue = {});
+/// Adds `term`, dense like grad_x, and resets it, where a kernel can.
 void run_input_grad(const char* op, const Conv2dGeometry& g, const Tensor& grad_y,
-                    const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x);
+                    const ConvWeight& weight, const Tensor& bias, const Tensor& grad_x,
+                    Tensor* term = nullptr);
 void run_weight_grad(const char* op, const Conv2dGeometry& g, const Tensor& x, const Tensor& grad_y,
                      const Tensor& grad_weight);
 /// The name of the algorithm that a pass takes for a channels-last weight.

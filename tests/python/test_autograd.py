@@ -56,6 +56,68 @@ def test_diamond_and_reuse(leaf):
     assert x.grad.item() == pytest.approx(4 * e * e + 2 * e, rel=1e-14)
 
 
+# An input that another branch reads too: channels, size, filters, kernel, stride, groups.
+SPLITS = {
+    "1x1": (64, 14, 96, 1, 1, 1),
+    "strided": (24, 13, 40, 1, 2, 1),
+    "transforms": (32, 14, 32, 3, 1, 1),
+    "groups": (12, 9, 18, 3, 1, 3),
+    "few-channels": (3, 12, 40, 5, 1, 1),
+    "streamed": (64, 80, 16, 1, 1, 1),
+    "whole-image": (40, 6, 300, 6, 1, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+def test_convolution_adds_the_other_branch(split, dtype, on, restore_threads):
+    """The branch that was recorded later has left its gradient when the convolution's is computed:
+    added by the kernel or after it, the sum has the same bits, but for one rounding of bfloat16."""
+    c, size, o, kernel, stride, groups = split
+    rng = np.random.default_rng(0)
+
+    def draw(*shape):
+        return on.tensor(rng.standard_normal(shape).astype(np.float32)).to(dtype)
+
+    x = draw(4, size, size, c).permute(0, 3, 1, 2).detach().requires_grad_(True)
+    w = draw(o, c // groups, kernel, kernel)
+    factor = draw(4, size, size, c).permute(0, 3, 1, 2)
+
+    def gradient(convolved, scaled):
+        x.grad = None
+        total = F.conv2d(x, w, stride=stride, groups=groups).sum() if convolved else None
+        if scaled is not None:
+            branch = (x * scaled).sum()
+            total = branch if total is None else total + branch
+        total.backward()
+        return x.grad
+
+    parts = gradient(True, None), gradient(False, factor)
+    both = gradient(True, factor)
+    if dtype == "bfloat16":
+        terms = [host(part).astype(np.float64) for part in parts]
+        bound = 2.0**-8 * (2 * np.abs(terms[0]) + np.abs(terms[1]))
+        assert (np.abs(host(both) - (terms[0] + terms[1])) <= bound).all()
+    else:
+        np.testing.assert_array_equal(host(both), host(parts[0] + parts[1]))
+    # What the other branch left in another order of memory is added afterwards.
+    row_major = on.tensor(host(factor).copy()).to(dtype)
+    np.testing.assert_array_equal(host(gradient(True, row_major)), host(parts[0] + parts[1]))
+    if on.device == "cpu":
+        for threads in (1, 2, 3, 7):
+            st.set_num_threads(threads)
+            np.testing.assert_array_equal(host(gradient(True, factor)), host(both))
+
+
+def test_convolution_of_a_tensor_with_itself(on):
+    x = on.tensor(np.arange(36.0).reshape(2, 2, 3, 3), requires_grad=True)
+    (F.conv2d(x, x).sum() + (x * 2).sum()).backward()
+    expected = host(x.grad)
+    x.grad = None
+    F.conv2d(x, x).sum().backward()
+    np.testing.assert_array_equal(expected, host(x.grad) + 2)
+
+
 def test_requires_grad_propagates(leaf, on):
     x, c = leaf(1), on.ones((1,), dtype=st.float64)
     assert (x + c).requires_grad

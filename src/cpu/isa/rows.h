@@ -42,11 +42,8 @@ struct ElementKernels {
   using V = Compute<T>;
   using Unary = void (*)(int64_t n, const T* x, T* y);
   using UnaryBackward = void (*)(int64_t n, const T* grad_y, const T* saved, T* grad_x);
-  struct Binary {
-    void (*vectors)(int64_t n, const T* a, const T* b, T* y);
-    void (*scalar_first)(int64_t n, V a, const T* b, T* y);
-    void (*scalar_second)(int64_t n, const T* a, V b, T* y);
-  };
+  /// Steps are 1, or one of them 0: that operand is one value.
+  using Binary = void (*)(int64_t n, const T* a, int64_t a_step, const T* b, int64_t b_step, T* y);
 
   // exp, sigmoid and tanh of float are polynomials within 1, 3 and 2 ulp; the rest is libm's.
   Unary neg, exp, log, sqrt, abs, relu, sigmoid, tanh;
@@ -54,7 +51,7 @@ struct ElementKernels {
       sigmoid_backward, tanh_backward;
   Binary add, sub, mul, div;
 
-  /// y = alpha * x + beta * y.
+  /// y = alpha * x + beta * y; null x: beta * y.
   void (*axpby)(int64_t n, V alpha, const T* x, V beta, T* y);
   /// y += x.
   void (*accumulate)(int64_t n, const T* x, T* y);

@@ -18,45 +18,33 @@ inline void map(int64_t n, const T* a, const T* b, T* y, Function function) {
   for (int64_t i = 0; i < n; ++i) y[i] = rounded<T>(function(value_of(a[i]), value_of(b[i])));
 }
 
-/// The three forms of a binary operator, given as a type whose call is that operator.
-template <class T, class Operator, class V = Compute<T>>
-constexpr typename ElementKernels<T>::Binary binary() {
-  return {
-      .vectors = [](int64_t n, const T* a, const T* b, T* y) { map(n, a, b, y, Operator()); },
-      .scalar_first = [](int64_t n, V a, const T* b,
-                         T* y) { map(n, b, y, [a](V v) { return Operator()(a, v); }); },
-      .scalar_second = [](int64_t n, const T* a, V b,
-                          T* y) { map(n, a, y, [b](V v) { return Operator()(v, b); }); },
+// Loops that apply a function without a state, which is its type.
+template <class T, class Function>
+constexpr typename ElementKernels<T>::Unary unary(Function) {
+  return [](int64_t n, const T* x, T* y) { map(n, x, y, Function()); };
+}
+template <class T, class Function>
+constexpr typename ElementKernels<T>::UnaryBackward backward(Function) {
+  return [](int64_t n, const T* grad_y, const T* saved, T* grad_x) {
+    map(n, grad_y, saved, grad_x, Function());
+  };
+}
+template <class T, class Function>
+constexpr typename ElementKernels<T>::Binary binary(Function) {
+  return [](int64_t n, const T* a, int64_t a_step, const T* b, int64_t b_step, T* y) {
+    if (a_step & b_step) {
+      map(n, a, b, y, Function());
+    } else if (a_step) {
+      map(n, a, y, [second = value_of(*b)](auto v) { return Function()(v, second); });
+    } else {
+      map(n, b, y, [first = value_of(*a)](auto v) { return Function()(first, v); });
+    }
   };
 }
 
-struct Add {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a + b;
-  }
-};
-struct Subtract {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a - b;
-  }
-};
-struct Multiply {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a * b;
-  }
-};
-struct Divide {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a / b;
-  }
-};
-
 template <class T, class V = Compute<T>>
 void axpby(int64_t n, V alpha, const T* x, V beta, T* y) {
+  if (x == nullptr) return map(n, y, y, [=](V v) { return beta * v; });
   map(n, x, y, y, [=](V u, V v) { return alpha * u + beta * v; });
 }
 
@@ -216,46 +204,27 @@ void row_sums(const RowSums<T>& sums, int64_t n, T* y) {
 template <class T, class V = Compute<T>>
 constexpr ElementKernels<T> element_kernels() {
   ElementKernels<T> kernels{
-      .neg = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return -v; }); },
-      .exp = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return exponential(v); }); },
-      .log = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return logarithm(v); }); },
-      .sqrt = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return square_root(v); }); },
-      .abs =
-          [](int64_t n, const T* x, T* y) {
-            map(n, x, y, [](V v) { return v < 0 ? -v : v + 0; });  // + 0: |-0| is 0
-          },
-      .relu = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return v <= 0 ? 0 : v; }); },
-      .sigmoid = [](int64_t n, const T* x, T* y) { map(n, x, y, [](V v) { return logistic(v); }); },
-      .tanh = [](int64_t n, const T* x,
-                 T* y) { map(n, x, y, [](V v) { return hyperbolic_tangent(v); }); },
-      .exp_backward = [](int64_t n, const T* grad_y, const T* y,
-                         T* grad_x) { map(n, grad_y, y, grad_x, [](V g, V v) { return g * v; }); },
-      .log_backward = [](int64_t n, const T* grad_y, const T* x,
-                         T* grad_x) { map(n, grad_y, x, grad_x, [](V g, V v) { return g / v; }); },
-      .sqrt_backward =
-          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](V g, V v) { return g / (2 * v); });
-          },
-      .abs_backward =
-          [](int64_t n, const T* grad_y, const T* x, T* grad_x) {
-            map(n, grad_y, x, grad_x, [](V g, V v) { return v > 0 ? g : v < 0 ? -g : v * g; });
-          },
-      .relu_backward =
-          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](V g, V v) { return v <= 0 ? 0 : g; });
-          },
-      .sigmoid_backward =
-          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](V g, V v) { return g * v * (1 - v); });
-          },
-      .tanh_backward =
-          [](int64_t n, const T* grad_y, const T* y, T* grad_x) {
-            map(n, grad_y, y, grad_x, [](V g, V v) { return g * (1 - v * v); });
-          },
-      .add = binary<T, Add>(),
-      .sub = binary<T, Subtract>(),
-      .mul = binary<T, Multiply>(),
-      .div = binary<T, Divide>(),
+      .neg = unary<T>([](auto v) { return -v; }),
+      .exp = unary<T>([](auto v) { return exponential(v); }),
+      .log = unary<T>([](auto v) { return logarithm(v); }),
+      .sqrt = unary<T>([](auto v) { return square_root(v); }),
+      .abs = unary<T>([](auto v) { return v < 0 ? -v : v + 0; }),  // + 0: |-0| is 0
+      .relu = unary<T>([](auto v) { return v <= 0 ? 0 : v; }),
+      .sigmoid = unary<T>([](auto v) { return logistic(v); }),
+      .tanh = unary<T>([](auto v) { return hyperbolic_tangent(v); }),
+      .exp_backward = backward<T>([](auto g, auto y) { return g * y; }),
+      .log_backward = backward<T>([](auto g, auto x) { return g / x; }),
+      .sqrt_backward = backward<T>([](auto g, auto y) { return g / (2 * y); }),
+      .abs_backward = backward<T>([](auto g, auto x) { return x > 0   ? g
+                                                              : x < 0 ? -g
+                                                                      : x * g; }),
+      .relu_backward = backward<T>([](auto g, auto y) { return y <= 0 ? 0 : g; }),
+      .sigmoid_backward = backward<T>([](auto g, auto y) { return g * y * (1 - y); }),
+      .tanh_backward = backward<T>([](auto g, auto y) { return g * (1 - y * y); }),
+      .add = binary<T>([](auto a, auto b) { return a + b; }),
+      .sub = binary<T>([](auto a, auto b) { return a - b; }),
+      .mul = binary<T>([](auto a, auto b) { return a * b; }),
+      .div = binary<T>([](auto a, auto b) { return a / b; }),
       .axpby = axpby<T>,
       .accumulate = [](int64_t n, const T* x,
                        T* y) { map(n, x, y, y, [](V u, V v) { return v + u; }); },

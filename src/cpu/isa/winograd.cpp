@@ -2,8 +2,9 @@
 // 0, -+1/sqrt(2), -+sqrt(2), inf for F(4x4, 3x3) and F(2x2, 5x5). The second set has about half the
 // rounding error of the usual 0, -+1, -+2, inf, because no entry of the matrices is far from 1.
 //
-// Each 1-D transform is written out once, by common subexpressions; a 2-D one applies it to the
-// columns and then to the rows of a tile, a vector of channels at a time.
+// Outputs and filters are polynomials, of which a 1-D transform takes the values at the points, or
+// whose coefficients are found from those: the transpose. A 2-D one applies it to the columns and
+// then to the rows of a tile, a vector of channels at a time.
 #include "cpu/isa/winograd.h"
 
 #include "cpu/isa/vector.h"
@@ -11,10 +12,15 @@
 namespace striate::cpu {
 namespace {
 
-/// F(2, 3): 4 points.
+/// 0, then pairs of a point and its negative, then infinity. The values of filters are divided by
+/// products of point differences: kScale.
+template <class T, int kPoints>
+struct Points;
+
 template <class T>
-struct F2x3 {
-  static constexpr int kOutputs = 2, kTaps = 3, kPoints = 4;
+struct Points<T, 4> {
+  static constexpr T kPoint[] = {1}, kSquare[] = {1}, kScale[] = {T(0.5)};
+
   template <class V>
   static void input(const V* d, V* v) {
     v[0] = d[0] - d[2];
@@ -22,45 +28,16 @@ struct F2x3 {
     v[2] = d[2] - d[1];
     v[3] = d[3] - d[1];
   }
-  template <class V>
-  static void output(const V* m, V* y) {
-    y[0] = m[0] + m[1] + m[2];
-    y[1] = m[1] - m[2] + m[3];
-  }
-  template <class V>
-  static void filter(const V* g, V* u) {
-    const V even = (g[0] + g[2]) * T(0.5), odd = g[1] * T(0.5);
-    u[0] = g[0];
-    u[1] = even + odd;
-    u[2] = even - odd;
-    u[3] = g[2];
-  }
-  // The transposes of `output` and `filter`.
-  template <class V>
-  static void grad_output(const V* y, V* m) {
-    m[0] = y[0];
-    m[1] = y[0] + y[1];
-    m[2] = y[0] - y[1];
-    m[3] = y[1];
-  }
-  template <class V>
-  static void grad_filter(const V* u, V* g) {
-    const V sum = (u[1] + u[2]) * T(0.5);
-    g[0] = u[0] + sum;
-    g[1] = (u[1] - u[2]) * T(0.5);
-    g[2] = sum + u[3];
-  }
 };
 
-/// F(4, 3): 6 points; a = 1/sqrt(2), b = sqrt(2), so ab = 1.
 template <class T>
-struct F4x3 {
-  static constexpr int kOutputs = 4, kTaps = 3, kPoints = 6;
-  static constexpr T kA = T(0.70710678118654752440), kB = T(1.41421356237309504880);
-  // Divided by the products of point differences: 1, -3/2, -3/2, 6, 6.
-  static constexpr T kScaleA = T(-2) / 3, kScaleB = T(1) / 6;
+struct Points<T, 6> {
+  static constexpr T kPoint[] = {T(0.70710678118654752440), T(1.41421356237309504880)};
+  static constexpr T kSquare[] = {T(0.5), T(2)}, kScale[] = {T(-2) / 3, T(1) / 6};
+
   template <class V>
   static void input(const V* d, V* v) {
+    constexpr T kA = kPoint[0], kB = kPoint[1];
     const V even_a = d[4] - T(2) * d[2], odd_a = kA * d[3] - kB * d[1];
     const V even_b = d[4] - T(0.5) * d[2], odd_b = kB * d[3] - kA * d[1];
     v[0] = d[0] - T(2.5) * d[2] + d[4];
@@ -70,87 +47,48 @@ struct F4x3 {
     v[4] = even_b - odd_b;
     v[5] = d[1] - T(2.5) * d[3] + d[5];
   }
-  template <class V>
-  static void output(const V* m, V* y) {
-    const V sum_a = m[1] + m[2], diff_a = m[1] - m[2];
-    const V sum_b = m[3] + m[4], diff_b = m[3] - m[4];
-    y[0] = m[0] + sum_a + sum_b;
-    y[1] = kA * diff_a + kB * diff_b;
-    y[2] = T(0.5) * sum_a + T(2) * sum_b;
-    y[3] = T(0.5) * kA * diff_a + T(2) * kB * diff_b + m[5];
-  }
-  template <class V>
-  static void filter(const V* g, V* u) {
-    const V even_a = kScaleA * (g[0] + T(0.5) * g[2]), odd_a = kScaleA * kA * g[1];
-    const V even_b = kScaleB * (g[0] + T(2) * g[2]), odd_b = kScaleB * kB * g[1];
-    u[0] = g[0];
-    u[1] = even_a + odd_a;
-    u[2] = even_a - odd_a;
-    u[3] = even_b + odd_b;
-    u[4] = even_b - odd_b;
-    u[5] = g[2];
-  }
-  template <class V>
-  static void grad_output(const V* y, V* m) {
-    const V even_a = y[0] + T(0.5) * y[2], odd_a = kA * (y[1] + T(0.5) * y[3]);
-    const V even_b = y[0] + T(2) * y[2], odd_b = kB * (y[1] + T(2) * y[3]);
-    m[0] = y[0];
-    m[1] = even_a + odd_a;
-    m[2] = even_a - odd_a;
-    m[3] = even_b + odd_b;
-    m[4] = even_b - odd_b;
-    m[5] = y[3];
-  }
-  template <class V>
-  static void grad_filter(const V* u, V* g) {
-    const V sum_a = kScaleA * (u[1] + u[2]), sum_b = kScaleB * (u[3] + u[4]);
-    g[0] = u[0] + sum_a + sum_b;
-    g[1] = kScaleA * kA * (u[1] - u[2]) + kScaleB * kB * (u[3] - u[4]);
-    g[2] = T(0.5) * sum_a + T(2) * sum_b + u[5];
-  }
 };
 
-/// F(2, 5): the points of F(4, 3), and so its input transform.
-template <class T>
-struct F2x5 : F4x3<T> {
-  static constexpr int kOutputs = 2, kTaps = 5;
-  using F4x3<T>::kA, F4x3<T>::kB, F4x3<T>::kScaleA, F4x3<T>::kScaleB;
-  template <class V>
-  static void output(const V* m, V* y) {
-    y[0] = m[0] + (m[1] + m[2]) + (m[3] + m[4]);
-    y[1] = kA * (m[1] - m[2]) + kB * (m[3] - m[4]) + m[5];
+/// Polynomials of kTerms coefficients at those points; with kScaled, of filters.
+template <class T, int kPoints, int kTerms, bool kScaled>
+struct Polynomial {
+  static constexpr int kPairs = kPoints / 2 - 1;
+  using P = Points<T, kPoints>;
+
+  /// What coefficient k counts at a point. The squares are exact, the points are not.
+  static constexpr T weight(int pair, int k) {
+    const T square = P::kSquare[pair], even = k < 2 ? 1 : k < 4 ? square : square * square;
+    return (kScaled ? P::kScale[pair] : 1) * (k % 2 == 0 ? even : even * P::kPoint[pair]);
   }
+
+  /// The values of c[0] + c[1] x + ...; at infinity it is the last coefficient.
   template <class V>
-  static void filter(const V* g, V* u) {
-    const V even_a = kScaleA * (g[0] + T(0.5) * g[2] + T(0.25) * g[4]);
-    const V odd_a = kScaleA * kA * (g[1] + T(0.5) * g[3]);
-    const V even_b = kScaleB * (g[0] + T(2) * g[2] + T(4) * g[4]);
-    const V odd_b = kScaleB * kB * (g[1] + T(2) * g[3]);
-    u[0] = g[0];
-    u[1] = even_a + odd_a;
-    u[2] = even_a - odd_a;
-    u[3] = even_b + odd_b;
-    u[4] = even_b - odd_b;
-    u[5] = g[4];
+  static void evaluate(const V* c, V* values) {
+    values[0] = c[0];
+#pragma GCC unroll 8
+    for (int pair = 0; pair < kPairs; ++pair) {
+      V even = weight(pair, 0) * c[0], odd = weight(pair, 1) * c[1];
+#pragma GCC unroll 8
+      for (int k = 2; k < kTerms; ++k) (k % 2 == 0 ? even : odd) += weight(pair, k) * c[k];
+      values[2 * pair + 1] = even + odd;
+      values[2 * pair + 2] = even - odd;
+    }
+    values[kPoints - 1] = c[kTerms - 1];
   }
+
+  /// The transpose.
   template <class V>
-  static void grad_output(const V* y, V* m) {
-    m[0] = y[0];
-    m[1] = y[0] + kA * y[1];
-    m[2] = y[0] - kA * y[1];
-    m[3] = y[0] + kB * y[1];
-    m[4] = y[0] - kB * y[1];
-    m[5] = y[1];
-  }
-  template <class V>
-  static void grad_filter(const V* u, V* g) {
-    const V sum_a = kScaleA * (u[1] + u[2]), diff_a = kScaleA * kA * (u[1] - u[2]);
-    const V sum_b = kScaleB * (u[3] + u[4]), diff_b = kScaleB * kB * (u[3] - u[4]);
-    g[0] = u[0] + sum_a + sum_b;
-    g[1] = diff_a + diff_b;
-    g[2] = T(0.5) * sum_a + T(2) * sum_b;
-    g[3] = T(0.5) * diff_a + T(2) * diff_b;
-    g[4] = T(0.25) * sum_a + T(4) * sum_b + u[5];
+  static void transpose(const V* values, V* c) {
+#pragma GCC unroll 8
+    for (int k = 0; k < kTerms; ++k) {
+      V total = k == 0 ? values[0] : V{};
+#pragma GCC unroll 8
+      for (int pair = 0; pair < kPairs; ++pair) {
+        const V plus = values[2 * pair + 1], minus = values[2 * pair + 2];
+        total += weight(pair, k) * (k % 2 == 0 ? plus + minus : plus - minus);
+      }
+      c[k] = k == kTerms - 1 ? total + values[kPoints - 1] : total;
+    }
   }
 };
 
@@ -174,10 +112,13 @@ void transform_2d(const V (&in)[kIn][kIn], V (&out)[kOut][kOut], Transform trans
   }
 }
 
-template <class T, class F>
+/// F(kOut, kTaps).
+template <class T, int kOut, int kTaps>
 struct Transforms {
-  static constexpr int L = kLanes<T>, kEdge = F::kPoints, kOut = F::kOutputs, kTaps = F::kTaps;
+  static constexpr int L = kLanes<T>, kEdge = kOut + kTaps - 1;
   typedef Compute<T> C;
+  using Outputs = Polynomial<C, kEdge, kOut, false>;
+  using Taps = Polynomial<C, kEdge, kTaps, true>;
   typedef C V __attribute__((vector_size(sizeof(C) * L)));
 
   template <class U>
@@ -210,7 +151,7 @@ struct Transforms {
   }
 
   static void input(const WinogradSquare<T>& args) {
-    transform_square<kEdge>(args, [](const V* in, V* out) { F::input(in, out); });
+    transform_square<kEdge>(args, [](const V* in, V* out) { Points<C, kEdge>::input(in, out); });
   }
 
   static void output(const WinogradOutput<T>& args) {
@@ -222,7 +163,7 @@ struct Transforms {
 #pragma GCC unroll 8
         for (int j = 0; j < kEdge; ++j)
           points[i][j] = get(args.m + (i * kEdge + j) * args.plane + first);
-      transform_2d(points, y, [](const V* in, V* out) { F::output(in, out); });
+      transform_2d(points, y, [](const V* in, V* out) { Outputs::transpose(in, out); });
       const V bias = epilogue.bias ? get(epilogue.bias + first) : V{};
       for (int i = 0; i < kOut * kOut; ++i) {
         if (args.pixels[i] == nullptr) continue;
@@ -244,14 +185,14 @@ struct Transforms {
       V taps[kTaps][kTaps], points[kEdge][kEdge];
       for (int i = 0; i < kTaps; ++i)
         for (int j = 0; j < kTaps; ++j) taps[i][j] = get(g + (kTaps * i + j) * n + first);
-      transform_2d(taps, points, [](const V* in, V* out) { F::filter(in, out); });
+      transform_2d(taps, points, [](const V* in, V* out) { Taps::evaluate(in, out); });
       for (int i = 0; i < kEdge * kEdge; ++i)
         store<L>(u + i * plane + first, points[i / kEdge][i % kEdge]);
     }
   }
 
   static void grad_output(const WinogradSquare<T>& args) {
-    transform_square<kOut>(args, [](const V* in, V* out) { F::grad_output(in, out); });
+    transform_square<kOut>(args, [](const V* in, V* out) { Outputs::evaluate(in, out); });
   }
 
   static void grad_filter(const C* z, int64_t n, int64_t plane, T* g, int64_t step) {
@@ -259,7 +200,7 @@ struct Transforms {
       V points[kEdge][kEdge], taps[kTaps][kTaps];
       for (int i = 0; i < kEdge * kEdge; ++i)
         points[i / kEdge][i % kEdge] = get(z + i * plane + first);
-      transform_2d(points, taps, [](const V* in, V* out) { F::grad_filter(in, out); });
+      transform_2d(points, taps, [](const V* in, V* out) { Taps::transpose(in, out); });
       for (int i = 0; i < kTaps * kTaps; ++i)
         store<L>(g + i * step + first, taps[i / kTaps][i % kTaps]);
     }
@@ -269,9 +210,8 @@ struct Transforms {
 };
 
 template <class T>
-constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, F2x3<Compute<T>>>::kTable,
-                                      Transforms<T, F4x3<Compute<T>>>::kTable,
-                                      Transforms<T, F2x5<Compute<T>>>::kTable};
+constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, 2, 3>::kTable,
+                                      Transforms<T, 4, 3>::kTable, Transforms<T, 2, 5>::kTable};
 
 }  // namespace
 
