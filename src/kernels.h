@@ -30,7 +30,7 @@ struct CopyArgs {
   DType x_dtype, y_dtype;
   const void* x;
   void* y;
-  Dims shape, x_strides, y_strides;  // coalesced, outermost first
+  Dims shape, x_strides, y_strides;  // coalesced, in the order of y's strides; never empty
   bool accumulate;
 };
 
@@ -104,7 +104,7 @@ struct SumArgs {
   DType y_dtype;  // x_dtype when floating, else int64
   const void* x;
   void* y;                        // dense over `kept`
-  Dims kept, kept_strides;        // of x, outermost first
+  Dims kept, kept_strides;        // of x, outermost first; these and those below are coalesced
   Dims reduced, reduced_strides;  // of x
   double scale;                   // floating only
 };

@@ -67,7 +67,7 @@ T element_or(const void* array, int64_t i, T fallback) {
 }
 
 /// A smaller result is still in the caches when the convolution that follows reads it.
-constexpr int64_t kStreamedBytes = 12 << 20;
+constexpr int64_t kStreamedBytes = 3 << 20;
 
 template <class T>
 bool streams(const T* result, int64_t rows, int64_t c) {

@@ -58,7 +58,7 @@ struct Layout {
     return result;
   }
 
-  /// What a unit reads of x.
+  /// What a unit reads of x, into planes whose columns outside the image are zero.
   void copy_source(const T* x, int64_t unit, T* planes) const {
     const int64_t top = first_row(unit) * g.stride_h - g.pad_h, count = source_rows(rows(unit));
     for (int64_t y = top; y < top + count; ++y, planes += row) {
@@ -75,13 +75,11 @@ struct Layout {
               std::clamp(ceil_div(std::max<int64_t>(shift, 0), g.stride_w), int64_t{0}, plane);
           const int64_t last =
               std::clamp(ceil_div(std::max<int64_t>(g.w + shift, 0), g.stride_w), first, plane);
-          std::fill_n(to, first, T(0));
           if (g.c * g.stride_w == 1) {
             std::copy_n(from + first - shift, last - first, to + first);
           } else {
             for (int64_t i = first; i < last; ++i) to[i] = from[(i * g.stride_w - shift) * g.c + c];
           }
-          std::fill_n(to + last, plane - last, T(0));
         }
       }
     }
@@ -144,20 +142,23 @@ void planar_conv2d(const Conv2dGeometry& g, const T* x, const T* packed,
   parallel_for(
       layout.units(), ceil_div(kGrainMacs, std::max<int64_t>(1, layout.macs())),
       [&](int64_t begin, int64_t end) {
-        const auto source = std::make_unique_for_overwrite<T[]>(layout.source_size());
+        const auto source = std::make_unique<T[]>(layout.source_size());
         std::vector<PixelVector<T>> pixels;
-        for (int64_t unit = begin; unit < end; ++unit) {
+        for (int64_t unit = begin, listed = 0; unit < end; ++unit) {
           layout.copy_source(x, unit, source.get());
-          pixels.clear();
           const int64_t rows = layout.rows(unit);
+          if (rows != listed) {
+            pixels.clear();
+            for (int64_t row = 0; row < rows; ++row)
+              for (int64_t i = 0; i < g.ow; i += layout.lanes)
+                pixels.push_back({source.get() + row * g.stride_h * layout.row + i,
+                                  (row * g.ow + i) * g.o, std::min(layout.lanes, g.ow - i)});
+            while (pixels.size() % tile.vectors != 0) pixels.push_back({source.get(), 0, 0});
+            listed = rows;
+          }
           T* target = y + (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow * g.o;
-          for (int64_t row = 0; row < rows; ++row)
-            for (int64_t i = 0; i < g.ow; i += layout.lanes)
-              pixels.push_back({source.get() + row * g.stride_h * layout.row + i,
-                                target + (row * g.ow + i) * g.o, std::min(layout.lanes, g.ow - i)});
-          while (pixels.size() % tile.vectors != 0) pixels.push_back({source.get(), target, 0});
           for (size_t i = 0; i < pixels.size(); i += tile.vectors)
-            tile.tile({&pixels[i], taps.data(), layout.taps, packed, cached});
+            tile.tile({&pixels[i], target, taps.data(), layout.taps, packed, cached});
         }
       });
 }
@@ -190,7 +191,7 @@ void planar_weight_grad(const Conv2dWeightGradArgs& args) {
   };
   const int64_t macs = std::max<int64_t>(1, layout.macs() * layout.units() / splits);
   parallel_for(splits, ceil_div(kGrainMacs, macs), [&](int64_t begin, int64_t end) {
-    const auto source = std::make_unique_for_overwrite<T[]>(layout.source_size());
+    const auto source = std::make_unique<T[]>(layout.source_size());
     const auto grads = std::make_unique_for_overwrite<T[]>(g.o * plane + layout.lanes);
     for (int64_t split = begin; split < end; ++split) {
       T* sum = sums + split * size;

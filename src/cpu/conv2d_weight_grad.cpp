@@ -174,7 +174,8 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
     const int64_t dense_size =
         most_filters * ceil_div(plan.group_panels, plan.panel_parts) * kMaxTileWidth;
     OuterScratch<T> scratch(most_filters, plan.chunk);
-    const Scratch<Compute<T>> dense(ceil_div(g.groups, plan.group_parts) * dense_size);
+    const auto dense = std::make_unique_for_overwrite<Compute<T>[]>(
+        ceil_div(g.groups, plan.group_parts) * dense_size);
     std::vector<const T*> bases(plan.chunk);
     for (int64_t index = begin; index < end; ++index) {
       const Unit unit = unit_at(index), next_unit = unit_at(std::min(index + 1, end - 1));

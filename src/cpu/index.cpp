@@ -6,6 +6,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
+#include "cpu/strided.h"
 #include "cpu/thread_pool.h"
 
 namespace striate::cpu {
@@ -25,23 +26,18 @@ void index_select(const IndexSelectArgs& args, Stream) {
 
 void index_select_backward(const IndexSelectBackwardArgs& args, Stream) {
   constexpr int64_t kBlock = 256;  // of the inner dimension: each adds in index order
-  const int64_t blocks = ceil_div(args.inner, kBlock);
   with_real(args.dtype, [&]<class T>(T) {
     const auto accumulate = isa().rows<T>().element.accumulate;
-    const int64_t work = (args.n + args.count) * std::min(kBlock, args.inner);
-    parallel_for(args.outer * blocks, grain_for(work), [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t outer = item / blocks, first = item % blocks * kBlock;
-        const int64_t width = std::min(kBlock, args.inner - first);
-        const T* grad_y = static_cast<const T*>(args.grad_y) + outer * args.count * args.inner;
-        T* grad_x = static_cast<T*>(args.grad_x) + outer * args.n * args.inner;
-        for (int64_t i = 0; i < args.n; ++i) std::fill_n(grad_x + i * args.inner + first, width, 0);
-        for (int64_t k = 0; k < args.count; ++k) {
-          accumulate(width, grad_y + k * args.inner + first,
-                     grad_x + args.indices[k] * args.inner + first);
-        }
-      }
-    });
+    for_each_block<kBlock>(
+        args.outer, args.inner, args.n + args.count,
+        [&](int64_t outer, int64_t first, int64_t width) {
+          const T* grad_y =
+              static_cast<const T*>(args.grad_y) + outer * args.count * args.inner + first;
+          T* grad_x = static_cast<T*>(args.grad_x) + outer * args.n * args.inner + first;
+          for (int64_t i = 0; i < args.n; ++i) std::fill_n(grad_x + i * args.inner, width, 0);
+          for (int64_t k = 0; k < args.count; ++k)
+            accumulate(width, grad_y + k * args.inner, grad_x + args.indices[k] * args.inner);
+        });
   });
 }
 

@@ -1,7 +1,6 @@
 // Filling and copying. A copy visits its target in memory order; where that leaves the source
 // strided, 32 x 32 tiles go through a buffer, so that both sides see whole cache lines.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <type_traits>
 
@@ -13,38 +12,6 @@
 
 namespace striate::cpu {
 namespace {
-
-/// The index space of a copy, ordered by the target's strides, neighbours merged.
-struct Space {
-  Dims shape, x, y;
-};
-
-Space target_order(const CopyArgs& args) {
-  int order[kMaxDims];
-  const int dims = args.shape.size();
-  for (int i = 0; i < dims; ++i) order[i] = i;
-  std::stable_sort(order, order + dims, [&](int i, int j) {
-    return std::abs(args.y_strides[i]) > std::abs(args.y_strides[j]);
-  });
-  Space space;
-  for (int i = 0; i < dims; ++i) {
-    const int64_t size = args.shape[order[i]], x = args.x_strides[order[i]],
-                  y = args.y_strides[order[i]];
-    if (size == 1) continue;
-    const int last = space.shape.size() - 1;
-    if (last >= 0 && space.x[last] == x * size && space.y[last] == y * size) {
-      space.shape[last] *= size;
-      space.x[last] = x;
-      space.y[last] = y;
-    } else {
-      space.shape.push_back(size);
-      space.x.push_back(x);
-      space.y.push_back(y);
-    }
-  }
-  if (space.shape.empty()) space = {{1}, {1}, {1}};
-  return space;
-}
 
 template <class To, class From>
 void convert_run(int64_t n, const From* x, int64_t x_stride, To* y, int64_t y_stride) {
@@ -73,12 +40,14 @@ void accumulate_run(int64_t n, const T* x, int64_t x_stride, T* y, int64_t y_str
 }
 
 template <class To, class From, class Run>
-void copy_runs(const Space& space, const From* x, To* y, const Run& run) {
-  const int last = space.shape.size() - 1;
-  parallel_for(numel(space.shape), kElementGrain, [&](int64_t begin, int64_t end) {
-    for_each_run<2>(space.shape, {&space.x, &space.y}, begin, end,
+void copy_runs(const CopyArgs& args, const Run& run) {
+  const From* x = static_cast<const From*>(args.x);
+  To* y = static_cast<To*>(args.y);
+  parallel_for(numel(args.shape), kElementGrain, [&](int64_t begin, int64_t end) {
+    for_each_run<2>(args.shape, {&args.x_strides, &args.y_strides}, begin, end,
                     [&](const auto& offsets, int64_t count) {
-                      run(count, x + offsets[0], space.x[last], y + offsets[1], space.y[last]);
+                      run(count, x + offsets[0], args.x_strides.back(), y + offsets[1],
+                          args.y_strides.back());
                     });
   });
 }
@@ -107,46 +76,46 @@ void transpose_tile(int64_t rows, int64_t columns, const T* x, int64_t x_stride,
 
 /// The last dimension is the target's, dimension `along` the one that x walks contiguously.
 template <bool kAccumulate, class T>
-void transpose(const Space& space, int along, const T* x, T* y) {
-  const int last = space.shape.size() - 1;
-  Space outer;
+void transpose(const CopyArgs& args, int along) {
+  const int last = args.shape.size() - 1;
+  Dims outer, outer_x, outer_y;
   for (int d = 0; d < last; ++d) {
     if (d == along) continue;
-    outer.shape.push_back(space.shape[d]);
-    outer.x.push_back(space.x[d]);
-    outer.y.push_back(space.y[d]);
+    outer.push_back(args.shape[d]);
+    outer_x.push_back(args.x_strides[d]);
+    outer_y.push_back(args.y_strides[d]);
   }
   // The tiles are the two innermost dimensions of the space that is split among threads.
-  const int64_t rows = space.shape[along], columns = space.shape[last];
-  const int64_t y_row = space.y[along], y_column = space.y[last], x_column = space.x[last];
+  const int64_t rows = args.shape[along], columns = args.shape[last];
+  const int64_t y_row = args.y_strides[along], y_column = args.y_strides[last];
+  const int64_t x_column = args.x_strides[last];
   const int64_t row_tiles = ceil_div(rows, kTile), column_tiles = ceil_div(columns, kTile);
   const int64_t tiles = row_tiles * column_tiles;
   const int64_t tile_size = std::min(rows, kTile) * std::min(columns, kTile);
-  parallel_for(
-      numel(outer.shape) * tiles, grain_for(2 * tile_size), [&](int64_t begin, int64_t end) {
-        for (int64_t item = begin; item < end; ++item) {
-          const T* source = x;
-          T* target = y;
-          for_each_run<2>(outer.shape, {&outer.x, &outer.y}, item / tiles, item / tiles + 1,
-                          [&](const auto& offsets, int64_t) {
-                            source += offsets[0];
-                            target += offsets[1];
-                          });
-          const int64_t i = item % tiles / column_tiles * kTile;
-          const int64_t j = item % column_tiles * kTile;
-          transpose_tile<kAccumulate>(std::min(kTile, rows - i), std::min(kTile, columns - j),
-                                      source + i + j * x_column, x_column,
-                                      target + i * y_row + j * y_column, y_row, y_column);
-        }
-      });
+  parallel_for(numel(outer) * tiles, grain_for(2 * tile_size), [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const T* source = static_cast<const T*>(args.x);
+      T* target = static_cast<T*>(args.y);
+      for_each_run<2>(outer, {&outer_x, &outer_y}, item / tiles, item / tiles + 1,
+                      [&](const auto& offsets, int64_t) {
+                        source += offsets[0];
+                        target += offsets[1];
+                      });
+      const int64_t i = item % tiles / column_tiles * kTile;
+      const int64_t j = item % column_tiles * kTile;
+      transpose_tile<kAccumulate>(std::min(kTile, rows - i), std::min(kTile, columns - j),
+                                  source + i + j * x_column, x_column,
+                                  target + i * y_row + j * y_column, y_row, y_column);
+    }
+  });
 }
 
 /// The dimension to transpose along, or -1 if runs along the last one are as good.
-int transposed_dimension(const Space& space) {
-  const int last = space.shape.size() - 1;
-  if (space.x[last] == 1 || space.x[last] == 0) return -1;
+int transposed_dimension(const CopyArgs& args) {
+  const int last = args.shape.size() - 1;
+  if (args.x_strides[last] == 1 || args.x_strides[last] == 0) return -1;
   for (int d = 0; d < last; ++d) {
-    if (space.x[d] == 1) return d;
+    if (args.x_strides[d] == 1) return d;
   }
   return -1;
 }
@@ -154,16 +123,13 @@ int transposed_dimension(const Space& space) {
 /// A copy between equal types; a type is its size, except where it is added.
 template <bool kAccumulate, class T>
 void copy_same(const CopyArgs& args) {
-  const Space space = target_order(args);
-  const T* x = static_cast<const T*>(args.x);
-  T* y = static_cast<T*>(args.y);
-  const int along = transposed_dimension(space);
+  const int along = transposed_dimension(args);
   if (along >= 0) {
-    transpose<kAccumulate>(space, along, x, y);
+    transpose<kAccumulate, T>(args, along);
   } else if constexpr (kAccumulate) {
-    copy_runs(space, x, y, accumulate_run<T>);
+    copy_runs<T, T>(args, accumulate_run<T>);
   } else {
-    copy_runs(space, x, y, convert_run<T, T>);
+    copy_runs<T, T>(args, convert_run<T, T>);
   }
 }
 
@@ -194,12 +160,9 @@ void copy(const CopyArgs& args, Stream) {
         return copy_same<false, uint64_t>(args);
     }
   } else {
-    const Space space = target_order(args);
     with_any(args.x_dtype, [&]<class From>(From) {
-      with_any(args.y_dtype, [&]<class To>(To) {
-        copy_runs(space, static_cast<const From*>(args.x), static_cast<To*>(args.y),
-                  convert_run<To, From>);
-      });
+      with_any(args.y_dtype,
+               [&]<class To>(To) { copy_runs<To, From>(args, convert_run<To, From>); });
     });
   }
 }

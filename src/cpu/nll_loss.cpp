@@ -5,6 +5,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
+#include "cpu/strided.h"
 #include "cpu/thread_pool.h"
 
 namespace striate::cpu {
@@ -65,41 +66,35 @@ void nll_loss_backward_of(const NllLossBackwardArgs& args) {
   const auto exp = isa().rows<T>().element.exp;
   const T* grad_loss = static_cast<const T*>(args.grad_loss);
   const double uniform = args.label_smoothing / static_cast<double>(args.n);
-  const int64_t blocks = ceil_div(args.inner, kBlock);
-  const int64_t width = std::min(kBlock, args.inner);
-
-  parallel_for(args.outer * blocks, grain_for(2 * args.n * width), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t outer = item / blocks, first = item % blocks * kBlock;
-      const int64_t columns = std::min(kBlock, args.inner - first);
-      const int64_t sample = outer * args.inner + first;
-      const int64_t offset = outer * args.n * args.inner + first;
-      T* grad_x = static_cast<T*>(args.grad_x) + offset;
-      const T* log_prob = static_cast<const T*>(args.log_prob) + offset;
-      T grad[kBlock];
-      for (int64_t j = 0; j < columns; ++j) {
-        T each = grad_loss[args.reduction == Reduction::kNone ? sample + j : 0];
-        if (args.reduction == Reduction::kMean) each /= *static_cast<const T*>(args.count);
-        grad[j] = args.target[sample + j] == args.ignore_index ? 0 : each;
-      }
-      if (args.logits && args.inner == 1) exp(args.n, log_prob, grad_x);
-      for (int64_t i = 0; i < args.n; ++i) {
-        T* row = grad_x + i * args.inner;
-        if (args.logits && args.inner > 1) exp(columns, log_prob + i * args.inner, row);
+  for_each_block<kBlock>(
+      args.outer, args.inner, 2 * args.n, [&](int64_t outer, int64_t first, int64_t columns) {
+        const int64_t sample = outer * args.inner + first;
+        const int64_t offset = outer * args.n * args.inner + first;
+        T* grad_x = static_cast<T*>(args.grad_x) + offset;
+        const T* log_prob = static_cast<const T*>(args.log_prob) + offset;
+        T grad[kBlock];
         for (int64_t j = 0; j < columns; ++j) {
-          const T probability = args.logits ? row[j] : 0;
-          row[j] = grad[j] * (probability - static_cast<T>(uniform));
+          T each = grad_loss[args.reduction == Reduction::kNone ? sample + j : 0];
+          if (args.reduction == Reduction::kMean) each /= *static_cast<const T*>(args.count);
+          grad[j] = args.target[sample + j] == args.ignore_index ? 0 : each;
         }
-      }
-      for (int64_t j = 0; j < columns; ++j) {
-        const int64_t target = args.target[sample + j];
-        if (target == args.ignore_index) continue;
-        const T probability = args.logits ? std::exp(log_prob[target * args.inner + j]) : 0;
-        grad_x[target * args.inner + j] =
-            grad[j] * (probability - static_cast<T>(1 - args.label_smoothing + uniform));
-      }
-    }
-  });
+        if (args.logits && args.inner == 1) exp(args.n, log_prob, grad_x);
+        for (int64_t i = 0; i < args.n; ++i) {
+          T* row = grad_x + i * args.inner;
+          if (args.logits && args.inner > 1) exp(columns, log_prob + i * args.inner, row);
+          for (int64_t j = 0; j < columns; ++j) {
+            const T probability = args.logits ? row[j] : 0;
+            row[j] = grad[j] * (probability - static_cast<T>(uniform));
+          }
+        }
+        for (int64_t j = 0; j < columns; ++j) {
+          const int64_t target = args.target[sample + j];
+          if (target == args.ignore_index) continue;
+          const T probability = args.logits ? std::exp(log_prob[target * args.inner + j]) : 0;
+          grad_x[target * args.inner + j] =
+              grad[j] * (probability - static_cast<T>(1 - args.label_smoothing + uniform));
+        }
+      });
 }
 
 }  // namespace

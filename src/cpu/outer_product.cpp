@@ -52,9 +52,10 @@ int64_t row_blocks(int64_t rows) {
 
 template <class T>
 OuterScratch<T>::OuterScratch(int64_t rows, int64_t count)
-    : a_(rows * steps<T>(count) * kStep<T>),
-      b_(packs_b<T>(rows) ? steps<T>(count) * kStep<T> * kMaxTileWidth : 0),
-      b_rows_(steps<T>(count)) {}
+    : a_(std::make_unique_for_overwrite<T[]>(rows * steps<T>(count) * kStep<T>)),
+      b_(std::make_unique_for_overwrite<T[]>(
+          packs_b<T>(rows) ? steps<T>(count) * kStep<T> * kMaxTileWidth : 0)),
+      b_rows_(std::make_unique_for_overwrite<const T*[]>(steps<T>(count))) {}
 
 template <class T>
 void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, int64_t count,
@@ -87,7 +88,7 @@ void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, 
       T* packed = scratch.b_.get();
       shape.pack_b(b, panel->offset, panel->filled, product.count, packed);
       for (int64_t p = 0; shape.width != b_width && p < step_count; ++p)
-        scratch.b_rows_.get()[p] = packed + p * shape.width * kStep<T>;
+        scratch.b_rows_[p] = packed + p * shape.width * kStep<T>;
       b_width = shape.width;
       b = scratch.b_rows_.get();
     }

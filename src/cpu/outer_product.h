@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
-#include "cpu/allocator.h"
 #include "cpu/isa.h"
 
 namespace striate::cpu {
@@ -46,8 +46,8 @@ class OuterScratch {
   template <class U>
   friend void outer_product(const OuterProduct<U>&, const OuterPanel<U>*, int64_t,
                             OuterScratch<U>&);
-  Scratch<T> a_, b_;
-  Scratch<const T*> b_rows_;
+  std::unique_ptr<T[]> a_, b_;
+  std::unique_ptr<const T*[]> b_rows_;
 };
 
 /// Tiles that `rows` rows take.

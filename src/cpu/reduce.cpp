@@ -15,24 +15,6 @@
 namespace striate::cpu {
 namespace {
 
-/// Drops dimensions of size 1 and merges neighbours that x walks as one.
-void merge_dims(Dims& shape, Dims& strides) {
-  Dims merged_shape, merged_strides;
-  for (int d = 0; d < shape.size(); ++d) {
-    if (shape[d] == 1) continue;
-    const int last = merged_shape.size() - 1;
-    if (last >= 0 && merged_strides[last] == strides[d] * shape[d]) {
-      merged_shape[last] *= shape[d];
-      merged_strides[last] = strides[d];
-    } else {
-      merged_shape.push_back(shape[d]);
-      merged_strides.push_back(strides[d]);
-    }
-  }
-  shape = merged_shape;
-  strides = merged_strides;
-}
-
 /// Sum of n contiguous elements; chunks of fixed size, joined in order, if there is much to do.
 template <class T>
 double sum_contiguous(const T* x, int64_t n) {
@@ -83,12 +65,12 @@ void for_each_kept(const Dims& kept, const Dims& strides, int64_t begin, int64_t
 
 /// The kept elements' last dimension is contiguous and the reduced ones are rows at one stride.
 template <class T>
-void sum_columns(const SumArgs& args, const Dims& kept, const Dims& kept_strides, int64_t rows,
-                 int64_t stride) {
+void sum_columns(const SumArgs& args) {
   const auto column_sum = isa().rows<T>().column.sum;
-  const int64_t c = kept.back();
-  const Dims outer(kept.begin(), kept.end() - 1);
-  const Dims outer_strides(kept_strides.begin(), kept_strides.end() - 1);
+  const int64_t rows = args.reduced.back(), stride = args.reduced_strides.back();
+  const int64_t c = args.kept.back();
+  const Dims outer(args.kept.begin(), args.kept.end() - 1);
+  const Dims outer_strides(args.kept_strides.begin(), args.kept_strides.end() - 1);
   const int64_t count = numel(outer);
   const int64_t grain = count >= 8 ? grain_for(rows * c) : count + 1;
   parallel_for(count, grain, [&](int64_t begin, int64_t end) {
@@ -112,24 +94,20 @@ void sum_columns(const SumArgs& args, const Dims& kept, const Dims& kept_strides
 
 template <class T>
 void sum_of(const SumArgs& args) {
-  Dims kept = args.kept, kept_strides = args.kept_strides;
-  Dims reduced = args.reduced, reduced_strides = args.reduced_strides;
-  const int64_t reduced_count = numel(reduced);
-  merge_dims(kept, kept_strides);
-  merge_dims(reduced, reduced_strides);
+  const int64_t reduced_count = numel(args.reduced);
   if constexpr (kIsFloating<T>) {
-    if (!kept.empty() && kept_strides.back() == 1 && reduced.size() == 1 && reduced_count > 0 &&
-        reduced_strides.back() != 1) {
-      return sum_columns<T>(args, kept, kept_strides, reduced[0], reduced_strides[0]);
+    if (!args.kept.empty() && args.kept_strides.back() == 1 && args.reduced.size() == 1 &&
+        args.reduced_strides.back() != 1) {
+      return sum_columns<T>(args);
     }
   }
-  const int64_t count = numel(kept);
+  const int64_t count = numel(args.kept);
   const T* x = static_cast<const T*>(args.x);
   // Few sums: threads share each of them, inside sum_contiguous().
   const int64_t grain = count >= 8 ? grain_for(reduced_count) : count + 1;
   parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-    for_each_kept(kept, kept_strides, begin, end, [&](int64_t position, int64_t offset) {
-      const auto total = sum_strided(x + offset, reduced, reduced_strides);
+    for_each_kept(args.kept, args.kept_strides, begin, end, [&](int64_t position, int64_t offset) {
+      const auto total = sum_strided(x + offset, args.reduced, args.reduced_strides);
       if constexpr (kIsFloating<T>) {
         static_cast<T*>(args.y)[position] = convert<T>(args.scale * total);
       } else {
@@ -188,23 +166,17 @@ void max_of_rows(const MaxArgs& args) {
 template <class T>
 void max_of_columns(const MaxArgs& args) {
   constexpr int64_t kBlock = 64;
-  const int64_t blocks = ceil_div(args.inner, kBlock);
-  const int64_t block = std::min(kBlock, args.inner);
-  parallel_for(args.outer * blocks, grain_for(args.n * block), [&](int64_t begin, int64_t end) {
-    std::array<Best<T>, kBlock> best;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t outer = item / blocks, first = item % blocks * kBlock;
-      const int64_t width = std::min(kBlock, args.inner - first);
-      const T* x = static_cast<const T*>(args.x) + outer * args.n * args.inner + first;
-      for (int64_t j = 0; j < width; ++j) best[j] = {x[j], 0};
-      for (int64_t i = 1; i < args.n; ++i) {
-        for (int64_t j = 0; j < width; ++j) best[j].offer(x[i * args.inner + j], i);
-      }
-      for (int64_t j = 0; j < width; ++j) {
-        store_best(args, outer * args.inner + first + j, best[j]);
-      }
-    }
-  });
+  for_each_block<kBlock>(
+      args.outer, args.inner, args.n, [&](int64_t outer, int64_t first, int64_t width) {
+        std::array<Best<T>, kBlock> best;
+        const T* x = static_cast<const T*>(args.x) + outer * args.n * args.inner + first;
+        for (int64_t j = 0; j < width; ++j) best[j] = {x[j], 0};
+        for (int64_t i = 1; i < args.n; ++i) {
+          for (int64_t j = 0; j < width; ++j) best[j].offer(x[i * args.inner + j], i);
+        }
+        for (int64_t j = 0; j < width; ++j)
+          store_best(args, outer * args.inner + first + j, best[j]);
+      });
 }
 
 }  // namespace

@@ -7,25 +7,12 @@
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
-#include "cpu/thread_pool.h"
+#include "cpu/strided.h"
 
 namespace striate::cpu {
 namespace {
 
 constexpr int64_t kBlock = 64;  // columns done at a time
-
-/// Calls run(offset, columns) for blocks of the inner dimension of every outer index.
-template <class Run>
-void for_each_block(int64_t outer, int64_t n, int64_t inner, const Run& run) {
-  const int64_t blocks = ceil_div(inner, kBlock);
-  const int64_t work = 4 * n * std::min(kBlock, inner);
-  parallel_for(outer * blocks, grain_for(work), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item % blocks * kBlock;
-      run(item / blocks * n * inner + first, std::min(kBlock, inner - first));
-    }
-  });
-}
 
 template <class T>
 void softmax_row(const ElementKernels<T>& rows, bool log, int64_t n, const T* x, T* y) {
@@ -169,20 +156,25 @@ void softmax_backward_block(bool log, int64_t n, int64_t stride, int64_t columns
 void softmax(const SoftmaxArgs& args, Stream) {
   if (args.n == 0) return;
   with_floating(args.dtype, [&]<class T>(T) {
-    for_each_block(args.outer, args.n, args.inner, [&](int64_t offset, int64_t columns) {
-      softmax_block<T>(args.log, args.n, args.inner, columns,
-                       static_cast<const T*>(args.x) + offset, static_cast<T*>(args.y) + offset);
-    });
+    for_each_block<kBlock>(args.outer, args.inner, 4 * args.n,
+                           [&](int64_t outer, int64_t first, int64_t columns) {
+                             const int64_t offset = outer * args.n * args.inner + first;
+                             softmax_block<T>(args.log, args.n, args.inner, columns,
+                                              static_cast<const T*>(args.x) + offset,
+                                              static_cast<T*>(args.y) + offset);
+                           });
   });
 }
 
 void softmax_backward(const SoftmaxBackwardArgs& args, Stream) {
   with_floating(args.dtype, [&]<class T>(T) {
-    for_each_block(args.outer, args.n, args.inner, [&](int64_t offset, int64_t columns) {
-      softmax_backward_block<T>(
-          args.log, args.n, args.inner, columns, static_cast<const T*>(args.grad_y) + offset,
-          static_cast<const T*>(args.y) + offset, static_cast<T*>(args.grad_x) + offset);
-    });
+    for_each_block<kBlock>(
+        args.outer, args.inner, 4 * args.n, [&](int64_t outer, int64_t first, int64_t columns) {
+          const int64_t offset = outer * args.n * args.inner + first;
+          softmax_backward_block<T>(
+              args.log, args.n, args.inner, columns, static_cast<const T*>(args.grad_y) + offset,
+              static_cast<const T*>(args.y) + offset, static_cast<T*>(args.grad_x) + offset);
+        });
   });
 }
 

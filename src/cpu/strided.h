@@ -1,10 +1,12 @@
-// Walks over strided index spaces.
+// Walks over index spaces.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 
+#include "cpu/dispatch.h"
+#include "cpu/thread_pool.h"
 #include "striate/types.h"
 
 namespace striate::cpu {
@@ -45,6 +47,20 @@ void for_each_run(const Dims& shape, const std::array<const Dims*, kOperands>& s
       index[d] = 0;
     }
   }
+}
+
+/// For every index of an outer dimension, blocks of at most kBlock elements of the inner one,
+/// shared among threads: body(outer, first, columns). `work` elements are worth a column of a
+/// block.
+template <int64_t kBlock, class Body>
+void for_each_block(int64_t outer, int64_t inner, int64_t work, const Body& body) {
+  const int64_t blocks = ceil_div(inner, kBlock), grain = grain_for(work * std::min(kBlock, inner));
+  parallel_for(outer * blocks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item % blocks * kBlock;
+      body(item / blocks, first, std::min(kBlock, inner - first));
+    }
+  });
 }
 
 }  // namespace striate::cpu

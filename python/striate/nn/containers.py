@@ -29,7 +29,8 @@ def _calls_of(layers: Sequence[Module]) -> tuple[_Call, ...]:
         elif isinstance(layer, _POOLS) and isinstance(previous, ReLU):
             calls[-1], previous = partial(relu_max_pool, previous, layer), None
         else:
-            calls.append(layer)
+            plain = type(layer).__call__ is Module.__call__
+            calls.append(layer._call_with if plain else layer)
             previous = layer
     return tuple(calls)
 

@@ -61,6 +61,16 @@ class Module:
             _name_layer(error, self)
             raise
 
+    def _call_with(self, input: Any) -> Any:
+        """``self(input)``, as a Sequential calls it: half the time of one through ``*args``."""
+        try:
+            if self._hooked:
+                return self._call_with_hooks((input,), {})
+            return self.forward(input)
+        except Exception as error:
+            _name_layer(error, self)
+            raise
+
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for pre_hook in tuple(self._pre_hooks):
             replaced = pre_hook(self, args)

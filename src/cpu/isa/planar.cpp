@@ -111,7 +111,7 @@ void tile(const PlanarTileArgs<T>& args) {
   for (int v = 0; v < kVectors; ++v) {
     V sums[F];
     exchange<IntoPixels, F, L>(acc[v], sums);
-    T* y = args.pixels[v].y;
+    T* y = args.y + args.pixels[v].y;
     int64_t left = args.pixels[v].n * F;
 #pragma GCC unroll 8
     for (int f = 0; f < F; ++f, y += L, left -= L) {

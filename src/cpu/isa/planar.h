@@ -17,14 +17,16 @@ inline constexpr int kMaxPlanarTaps = 8;
 template <class T>
 struct PixelVector {
   const T* x;  // what a tap of offset 0 reads for the first of them; readable for all lanes
-  T* y;
+  int64_t y;   // where its results are
   int64_t n;
 };
 
-/// y[p][f] = epilogue of the sum over taps t of x[taps[t] + p] * weight[t][f], for pixels p < n.
+/// y[pixels.y + p * filters + f] = epilogue of the sum over taps t of x[taps[t] + p] *
+/// weight[t][f], for pixels p < n.
 template <class T>
 struct PlanarTileArgs {
   const PixelVector<T>* pixels;  // [PlanarTile::vectors]
+  T* y;
   const int64_t* taps;
   int64_t tap_count;
   const T* weight;       // [tap_count][filters]

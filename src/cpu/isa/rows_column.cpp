@@ -28,39 +28,42 @@ inline void clear(int64_t width, Values*... values) {
   for (int64_t j = 0; j < width; ++j) ((values[j] = 0), ...);
 }
 
-/// Adds `rows` rows of f(row, column) to acc, four rows at a time.
-template <class V, class Term>
-inline void add_rows(int64_t rows, int64_t width, V* acc, Term term) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
+/// For every column, the sums of what term(element, column, values) leaves in `values`: in V over
+/// kBlockRows rows, beyond in double.
+template <class V, int kSums, class Term>
+inline void sum_rows(const Merge& merge, int64_t c, double* const (&results)[kSums], Term term) {
+  double totals[kSums][kMaxColumns];
+  for (double* total : totals) clear(merge.width, total);
+  for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
+    const int64_t end = smaller(begin + kBlockRows, merge.rows);
+    V acc[kSums][kMaxColumns];
+    for (V* sums : acc) clear(merge.width, sums);
+    for (int64_t r = begin; r < end; ++r) {
 #pragma GCC ivdep
-    for (int64_t j = 0; j < width; ++j) {
-      acc[j] += (term(r, j) + term(r + 1, j)) + (term(r + 2, j) + term(r + 3, j));
+      for (int64_t j = 0; j < merge.width; ++j) {
+        V values[kSums];
+        term(r * merge.step + j, j, values);
+        for (int k = 0; k < kSums; ++k) acc[k][j] += values[k];
+      }
     }
+    for (int k = 0; k < kSums; ++k)
+      for (int64_t j = 0; j < merge.width; ++j) totals[k][j] += acc[k][j];
   }
-  for (; r < rows; ++r) {
-#pragma GCC ivdep
-    for (int64_t j = 0; j < width; ++j) acc[j] += term(r, j);
+  for (int64_t j = 0; j < merge.rest; ++j) {
+    V values[kSums];
+    term(merge.rows * merge.step + j, j, values);
+    for (int k = 0; k < kSums; ++k) totals[k][j] += values[k];
+  }
+  for (int k = 0; k < kSums; ++k) {
+    for (int64_t j = 0; j < c; ++j) results[k][j] = totals[k][j];
+    for (int64_t j = c; j < merge.width; ++j) results[k][j % c] += totals[k][j];
   }
 }
 
 template <class T, class V = Compute<T>>
 void column_sum(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum) {
-  const Merge merge(rows, c, stride);
-  double total[kMaxColumns];
-  clear(merge.width, total);
-  for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
-    const T* block = x + begin * merge.step;
-    V acc[kMaxColumns];
-    clear(merge.width, acc);
-    add_rows(
-        smaller(kBlockRows, merge.rows - begin), merge.width, acc,
-        [=, step = merge.step](int64_t r, int64_t j) { return value_of(block[r * step + j]); });
-    for (int64_t j = 0; j < merge.width; ++j) total[j] += acc[j];
-  }
-  for (int64_t j = 0; j < merge.rest; ++j) total[j] += value_of(x[merge.rows * merge.step + j]);
-  for (int64_t j = 0; j < c; ++j) sum[j] = total[j];
-  for (int64_t j = c; j < merge.width; ++j) sum[j % c] += total[j];
+  sum_rows<V>(Merge(rows, c, stride), c, {sum},
+              [=](int64_t i, int64_t, V(&values)[1]) { values[0] = value_of(x[i]); });
 }
 
 /// Joins the moments of two sets of values. (Chan, Golub and LeVeque 1983.)
@@ -126,52 +129,24 @@ inline V where_positive(V y, V grad) {
   return y <= 0 ? 0 : grad;
 }
 
-/// pass(i, j, grad, deviation) is what passes of the gradient of element i, in column j.
-template <class T, class Pass, class V = Compute<T>>
-inline void sum_grads(const Merge& merge, const T* grad_y, const T* x, const V* means, double* sums,
-                      double* products, Pass pass) {
-  for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
-    const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
-    V acc[kMaxColumns], acc2[kMaxColumns];
-    clear(merge.width, acc, acc2);
-    for (int64_t r = begin; r < begin + count; ++r) {
-      const T *g = grad_y + r * step, *v = x + r * step;
-#pragma GCC ivdep
-      for (int64_t j = 0; j < merge.width; ++j) {
-        const V deviation = value_of(v[j]) - means[j];
-        const V grad = pass(r * step + j, j, value_of(g[j]), deviation);
-        acc[j] += grad;
-        acc2[j] += grad * deviation;
-      }
-    }
-    for (int64_t j = 0; j < merge.width; ++j) {
-      sums[j] += acc[j];
-      products[j] += acc2[j];
-    }
-  }
-  for (int64_t j = 0; j < merge.rest; ++j) {
-    const int64_t i = merge.rows * merge.step + j;
-    const V deviation = value_of(x[i]) - means[j];
-    const V grad = pass(i, j, value_of(grad_y[i]), deviation);
-    sums[j] += grad;
-    products[j] += grad * deviation;
-  }
-}
-
 template <class T, class V = Compute<T>>
 void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
                       const Affine<V>& norm, const ReluGrad<T>& pass, double* sum,
                       double* product) {
   const Merge merge(rows, c, stride);
-  double sums[kMaxColumns], products[kMaxColumns];
-  clear(merge.width, sums, products);
   V means[kMaxColumns], scales[kMaxColumns], biases[kMaxColumns];
   for (int64_t j = 0; j < merge.width; ++j) {
     means[j] = norm.mean[j % c];
     scales[j] = norm.scale[j % c];
     biases[j] = norm.bias[j % c];
   }
-  const auto run = [&](auto how) { sum_grads(merge, grad_y, x, means, sums, products, how); };
+  const auto run = [&, mean = &means[0]](auto passed) {
+    sum_rows<V>(merge, c, {sum, product}, [=](int64_t i, int64_t j, V(&values)[2]) {
+      const V deviation = value_of(x[i]) - mean[j], grad = value_of(grad_y[i]);
+      values[0] = passed(i, j, grad, deviation);
+      values[1] = values[0] * deviation;
+    });
+  };
   if (!pass.relu) {
     run([](int64_t, int64_t, V grad, V) { return grad; });
   } else if (pass.y == nullptr) {
@@ -184,14 +159,6 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
       masked[i] = rounded<T>(passed);
       return passed;
     });
-  }
-  for (int64_t j = 0; j < c; ++j) {
-    sum[j] = sums[j];
-    product[j] = products[j];
-  }
-  for (int64_t j = c; j < merge.width; ++j) {
-    sum[j % c] += sums[j];
-    product[j % c] += products[j];
   }
 }
 

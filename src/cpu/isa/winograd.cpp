@@ -186,8 +186,16 @@ struct Transforms {
       for (int i = 0; i < kTaps; ++i)
         for (int j = 0; j < kTaps; ++j) taps[i][j] = get(g + (kTaps * i + j) * n + first);
       transform_2d(taps, points, [](const V* in, V* out) { Taps::evaluate(in, out); });
-      for (int i = 0; i < kEdge * kEdge; ++i)
-        store<L>(u + i * plane + first, points[i / kEdge][i % kEdge]);
+      for (int i = 0; i < kEdge * kEdge; ++i) {
+        // All threads have read what was packed here before, and a line that others hold is slow to
+        // get. Half lines are not worth it: they would leave before they are whole.
+        if constexpr (sizeof(V) == 64) {
+          store_past_caches(reinterpret_cast<V*>(u + i * plane + first),
+                            points[i / kEdge][i % kEdge]);
+        } else {
+          store<L>(u + i * plane + first, points[i / kEdge][i % kEdge]);
+        }
+      }
     }
   }
 

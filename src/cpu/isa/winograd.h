@@ -40,7 +40,8 @@ struct WinogradTransforms {
   void (*input)(const WinogradSquare<T>& args);
   /// pixels[i][0..n) = epilogue of A' m A.
   void (*output)(const WinogradOutput<T>& args);
-  /// u[point][i] = G g G', where tap (y, x) of filter i is g[(ry + x) * n + i].
+  /// u[point][i] = G g G', where tap (y, x) of filter i is g[(ry + x) * n + i]; whole registers,
+  /// aligned to their size.
   void (*filter)(const Compute<T>* g, int64_t n, Compute<T>* u, int64_t plane);
   /// A d A' of m^2 gradient pixels.
   void (*grad_output)(const WinogradSquare<T>& args);
