@@ -30,10 +30,11 @@ double direct_seconds(const WinogradGeometry& g, size_t item) {
 
 double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
   const double weight = 1.0 * g.points() * g.channels * g.filters;
-  const double transforms = kTransformFlops * g.points() * (g.channels + g.filters);
+  const double products = 2.0 * g.channels * g.filters;
+  const double transforms = kTransformFlops * (g.channels + g.filters);
   // The weight gradient's sums are written and read again.
   const int passes = pass == ConvPass::kWeightGrad ? 2 : 1;
-  return seconds((2 * weight + transforms) * g.tiles(), passes * weight * item);
+  return seconds((products + transforms) * g.tile_points(), passes * weight * item);
 }
 
 /// The fastest algorithm by the model: a function of the shape and the instruction set alone.
