@@ -174,12 +174,17 @@ inline void row_sums_block(const RowSums<T>& sums, int64_t begin, int64_t n, T* 
     for (int64_t i = 0; i < n; ++i) values[i] = sums.start[begin + i];
     start = load<L>(values);
   }
-  const T* first = sums.first + begin;
+  // A row that follows at once overwrites what is stored behind this one.
+  const int64_t over = sums.result_step == n ? (L - 1) / n : sums.results;
+  int64_t offset = sums.offset + begin;
   y += begin;
-  for (int64_t r = 0; r < sums.results; ++r, first += sums.first_step, y += sums.result_step) {
+  for (int64_t r = 0; r < sums.results; ++r, offset += sums.first_step, y += sums.result_step) {
     Vector<T, L> total = start;
-    for (int64_t i = 0; i < sums.count; ++i) total += load<L>(first + i * sums.step);
-    if (n == L) {
+    for (int64_t j = 0; j < sums.first_count; ++j) {
+      const T* row = sums.first[j] + offset;
+      for (int64_t i = 0; i < sums.count; ++i, row += sums.step) total += load<L>(row);
+    }
+    if (n == L || r + over < sums.results) {
       store<L>(y, total);
     } else {
       T lanes[L];
