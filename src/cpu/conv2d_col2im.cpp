@@ -124,6 +124,8 @@ class ColumnRows {
     for (int64_t tap = top; tap < bottom; ++tap)
       offsets_.push_back((index + taps[tap].offset) * g_.ow * g_.o);
     const int64_t depth = static_cast<int64_t>(taps.size()) * g_.o;
+    // Pixels come from memory. Those of the next tile would be late: its rows begin all at once.
+    const int64_t ahead = offsets_.empty() ? 0 : offsets_.back() + 2 * kMaxTileRows * g_.o;
     T* columns = slot(index) + before_ * layout_.size;
     for (const Panel& panel : panels_) {
       const TileShape<T>& shape = isa().gemm<T>().shape(layout_.columns - panel.column);
@@ -138,7 +140,8 @@ class ColumnRows {
           a[p] = grad_y + (begin + p) * g_.o;
           c[p] = columns + (begin + p) * layout_.size + panel.column;
         }
-        shape.tile[pixels]({a, c, offsets_.data(), bottom - top, g_.o, b, {}, panel.width, {b, 0}});
+        const Ahead<T> next{a[0] + ahead, pixels};
+        shape.tile[pixels]({a, c, offsets_.data(), bottom - top, g_.o, b, {}, panel.width, next});
       }
     }
   }
