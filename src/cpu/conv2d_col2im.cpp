@@ -15,14 +15,18 @@ namespace {
 
 // Columns stay in part of the L2 cache.
 constexpr int64_t kMaxColumnBytes = 524288;
-// Loads from there, at odd addresses, cost this many multiply-adds.
-constexpr int64_t kSumOps = 4;
+// What a load from there, at an odd address, costs beside step_cost.
+constexpr int64_t kSumCost = 8;
 
-/// Pairs of a tap and a coordinate of grad_x that it reaches.
-int64_t pairs(const Axis& axis) {
+/// What a step of the tiles of `columns` costs, 4 for one of two vectors. One vector waits for the
+/// loads of its factors, unless it is of 512 bits.
+template <class T>
+int64_t step_cost(int64_t columns) {
+  const GemmKernels<T>& gemm = isa().gemm<T>();
+  const int64_t lanes = gemm.shapes[gemm.count - 1].width / 2;
   int64_t result = 0;
-  for (const Phase& phase : phases(axis, ConvPass::kInputGrad))
-    result += phase.count * static_cast<int64_t>(phase.taps.size());
+  for (const Panel& panel : panels<T>(columns))
+    result += panel.width > lanes ? 4 : lanes * sizeof(T) == 64 ? 2 : 3;
   return result;
 }
 
@@ -31,19 +35,19 @@ struct Layout {
   bool tall;        // columns have all rows of the kernel
   int64_t columns;  // of a pixel of y
   int64_t size;     // with their padding, a whole number of the widest tiles
+  int64_t depth;    // of all products that a pixel of y takes part in
   int64_t slots;    // rows of columns that are needed at a time
-  int64_t pixel_macs;
-  int64_t cost;  // vector operations for an image
+  int64_t cost;     // of an image, in those of step_cost
 
   Layout(const Conv2dGeometry& g, bool tall)
       : tall(tall),
         columns((tall ? g.kh : 1) * g.kw * g.c),
         size(ceil_div(columns, kMaxTileWidth) * kMaxTileWidth),
-        slots(tall ? (g.kh - 1) * g.dilation_h / g.stride_h + 1 : 1),
-        pixel_macs((tall ? 1 : g.kh) * g.o * size),
-        cost(g.oh * g.ow * (tall ? 1 : g.kh) * g.o * vector_registers<T>(columns) +
-             (tall ? pairs(vertical(g)) : g.h) * pairs(horizontal(g)) * vector_registers<T>(g.c) *
-                 kSumOps) {}
+        depth((tall ? 1 : g.kh) * g.o),
+        slots(tall ? (g.kh - 1) * g.dilation_h / g.stride_h + 1 : 1) {
+    const int64_t sums = (tall ? g.h * g.kh / g.stride_h : g.h) * (g.w * g.kw / g.stride_w);
+    cost = g.oh * g.ow * depth * step_cost<T>(columns) + sums * vector_registers<T>(g.c) * kSumCost;
+  }
 
   bool fits(const Conv2dGeometry& g) const {
     return slots * g.ow * size * static_cast<int64_t>(sizeof(T)) <= kMaxColumnBytes;
@@ -184,14 +188,14 @@ template <class T>
 bool col2im_pays(const Conv2dGeometry& g, ConvPass pass) {
   if (pass != ConvPass::kInputGrad || g.groups > 1) return false;
   const Layout<T> layout = best_layout<T>(g);
-  const int64_t direct = g.oh * g.kh * pairs(horizontal(g)) * g.o * vector_registers<T>(g.c);
-  return layout.fits(g) && 5 * layout.cost < 4 * direct;
+  const int64_t direct = g.oh * g.kh * (g.w * g.kw / g.stride_w) * g.o * step_cost<T>(g.c);
+  return layout.fits(g) && 4 * layout.cost < 3 * direct;
 }
 
 template <class T>
 Conv2dPlan col2im_plan(const Conv2dGeometry& g) {
   const Layout<T> layout = best_layout<T>(g);
-  return {kCol2im, layout.pixel_macs * sizeof(T), 0};
+  return {kCol2im, layout.depth * layout.size * sizeof(T), 0};
 }
 
 template <class T>
@@ -229,7 +233,7 @@ void col2im(const Conv2dGeometry& g, const T* grad_y, const T* packed, const T* 
     packed_of.push_back(packed);
     packed += layout.packed_size(g, rows);
   }
-  const int64_t macs = g.oh * g.ow * layout.pixel_macs / g.h;  // of a row
+  const int64_t macs = g.oh * g.ow * layout.depth * layout.size / g.h;  // of a row
   // A range of rows starts with columns that another one has, too.
   const int64_t grain =
       std::max(layout.tall ? 8 * g.kh : 1, ceil_div(kGrainMacs, std::max<int64_t>(1, macs)));
