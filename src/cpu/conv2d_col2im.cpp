@@ -16,17 +16,20 @@ namespace {
 // Columns stay in part of the L2 cache.
 constexpr int64_t kMaxColumnBytes = 524288;
 // What a load from there, at an odd address, costs beside step_cost.
-constexpr int64_t kSumCost = 8;
+constexpr int64_t kSumCost = 16;
 
-/// What a step of the tiles of `columns` costs, 4 for one of two vectors. One vector waits for the
-/// loads of its factors, unless it is of 512 bits.
+/// What a step of the tiles of `columns` costs, 8 for one of two vectors. One vector waits for the
+/// loads of its factors, which only 512 bits outlast.
 template <class T>
 int64_t step_cost(int64_t columns) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
   const int64_t lanes = gemm.shapes[gemm.count - 1].width / 2;
+  const bool long_vectors = lanes * sizeof(T) == 64;
   int64_t result = 0;
-  for (const Panel& panel : panels<T>(columns))
-    result += panel.width > lanes ? 4 : lanes * sizeof(T) == 64 ? 2 : 3;
+  for (const Panel& panel : panels<T>(columns)) {
+    const int64_t alone = !long_vectors ? 6 : panel.width == lanes ? 4 : 3;
+    result += panel.width > lanes ? 8 : alone;
+  }
   return result;
 }
 
