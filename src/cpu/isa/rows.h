@@ -25,11 +25,12 @@ struct AdamStep {
   T eps, root_correction, decay, weight_decay;
 };
 
-/// Result r is the sum of the rows at first + r * first_step + i * step, for i < count; results lie
-/// result_step apart.
+/// Result r is the sum of the rows at first[j] + offset + r * first_step + i * step, for
+/// j < first_count and i < count; results lie result_step apart.
 template <class T>
 struct RowSums {
-  const T* first;
+  const T* const* first;
+  int64_t first_count, offset;
   int64_t count, step;
   int64_t results, first_step, result_step;
   const T* start;  // one more row of each, added first; null for 0
