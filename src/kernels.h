@@ -292,9 +292,9 @@ struct BatchNormArgs {
   RowMoments moments = {};  // of x; null values: not known yet. Training only
 };
 /// `mean` and `invstd` are those that the forward used. Any gradient may be null, but the
-/// residual's exactly where `y` is: it is grad_y where y > 0. With `relu` and no y, which then was
-/// computed from batch statistics and no residual, its sign is computed again, by the forward's
-/// operations.
+/// residual's exactly where `y` is: it is grad_y where y > 0, and may take its memory. With `relu`
+/// and no y, which then was computed from batch statistics and no residual, its sign is computed
+/// again, by the forward's operations.
 struct BatchNormBackwardArgs {
   DType dtype;
   int64_t rows, c;

@@ -84,9 +84,9 @@ void sum_columns(const SumArgs& args) {
             column_sum(row_count, columns, stride, x + row * stride + column, parts(chunk, 0));
           },
           [&](int64_t column, int64_t columns, const auto& parts, int64_t chunks, int64_t) {
-            for (int64_t j = 0; j < columns; ++j) {
-              y[column + j] = convert<T>(args.scale * sum_parts<1>(parts, chunks, 0, j));
-            }
+            double sums[kMaxColumns];
+            sum_parts(parts, chunks, 0, columns, sums);
+            for (int64_t j = 0; j < columns; ++j) y[column + j] = convert<T>(args.scale * sums[j]);
           });
     });
   });
