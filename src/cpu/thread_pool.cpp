@@ -189,10 +189,9 @@ class Pool {
   int first_part(int share) const { return task_.parts * share / task_.shares; }
 
   void run_part(int part) {
-    const int64_t size = task_.count / task_.parts, extra = task_.count % task_.parts;
-    const int64_t begin = part * size + std::min<int64_t>(part, extra);
+    const auto begin_of = [&](int64_t n) { return task_.count * n / task_.parts; };
     try {
-      run_range(task_.function, task_.body, begin, begin + size + (part < extra));
+      run_range(task_.function, task_.body, begin_of(part), begin_of(part + 1));
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
