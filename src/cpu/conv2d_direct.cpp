@@ -163,7 +163,9 @@ void Product<T>::run() const {
   const int64_t pixel_bytes = std::max<int64_t>(1, source_pixel * sizeof(T));
   const int64_t block_pixels =
       std::clamp<int64_t>(262144 / pixel_bytes, kMaxTileRows, kBlockPixels);
-  const int64_t blocks = ceil_div(pixels, block_pixels);
+  // Threads get equal numbers of them.
+  const int64_t fewest = ceil_div(pixels, block_pixels);
+  const int64_t blocks = fewest > kMinUnits ? ceil_div(fewest, kMinUnits) * kMinUnits : fewest;
   const std::vector<Panel> all = panels<T>(filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
   const int64_t parts = std::min(panel_count, ceil_div(kMinUnits, blocks));

@@ -72,7 +72,7 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   const int64_t count = g.n * g.oh * g.ow, blocks = row_blocks<T>(pass.filters);
   const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
   const int64_t target =
-      packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
+      packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, 400);
   plan.chunks = std::max<int64_t>(1, ceil_div(count, target));
   plan.chunk = ceil_div(count, plan.chunks);
   plan.group_parts = std::min(g.groups, kMinUnits);
