@@ -7,10 +7,8 @@
 // group. The input gradient of a strided convolution is one product for each phase of the stride,
 // each reading only the taps that hit it, so no zero is ever multiplied. Few filters, which would
 // leave the vectors mostly empty, are a matter of conv2d_planar.cpp.
-#include "cpu/conv2d_direct.h"
-
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
-#include "cpu/conv2d_planar.h"
 
 namespace striate::cpu {
 namespace {
@@ -187,12 +185,17 @@ void Product<T>::run() const {
   });
 }
 
-}  // namespace
+/// Channels of bfloat16 are summed two by two, so each of several groups must have an even number
+/// of them.
+template <class T>
+bool pays(const Conv2dGeometry& g, ConvPass pass) {
+  if (pass == ConvPass::kWeightGrad || kStep<T> == 1) return pass != ConvPass::kWeightGrad;
+  const int64_t channels = (pass == ConvPass::kInputGrad ? g.o : g.c) / g.groups;
+  return isa().multiplies_bfloat16() && (g.groups == 1 || channels % kStep<T> == 0);
+}
 
 template <class T>
-Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
-  if constexpr (kStep<T> == 1)
-    if (planar_pays<T>(g, pass_kind)) return planar_plan<T>(g, pass_kind);
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass pass_kind) {
   const Pass pass = make_pass(g, pass_kind, kStep<T>);
   int64_t packed = 0;
   for (const Phase& rows : pass.rows)
@@ -202,9 +205,7 @@ Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
 }
 
 template <class T>
-void direct_pack(const Conv2dPackArgs& args) {
-  if constexpr (kStep<T> == 1)
-    if (planar_pays<T>(args.g, args.pass)) return planar_pack<T>(args);
+void pack(const Conv2dPackArgs& args) {
   const Pass pass = make_pass(args.g, args.pass, kStep<T>);
   const std::vector<Panel> all = panels<T>(pass.filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
@@ -231,14 +232,14 @@ void direct_pack(const Conv2dPackArgs& args) {
 
 /// Forward and input gradient differ only in their phases and in which way the weight is packed.
 template <class T>
-void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* packed,
-            const Epilogue<T>& epilogue, T* y, void* workspace) {
-  if constexpr (kStep<T> == 1)
-    if (planar_pays<T>(g, pass_kind)) return planar_conv2d<T>(g, x, packed, epilogue, y);
-  const Pass pass = make_pass(g, pass_kind, kStep<T>);
+void run(const ConvCall<T>& call) {
+  const Conv2dGeometry& g = call.g;
+  const Epilogue<T>& epilogue = call.epilogue;
+  const Pass pass = make_pass(g, call.pass, kStep<T>);
   const Source& s = pass.source;
-  const T* source = bordered(s, x, static_cast<T*>(workspace));
-  const bool backward = pass_kind == ConvPass::kInputGrad;
+  const T* source = bordered(s, call.x, static_cast<T*>(call.workspace));
+  const T* packed = static_cast<const T*>(call.packed);
+  const bool backward = call.pass == ConvPass::kInputGrad;
   const int64_t result_pixel = backward ? g.c : g.o;
   const int64_t result_row = (backward ? g.w : g.ow) * result_pixel;
   const int64_t result_image = (backward ? g.h : g.oh) * result_row;
@@ -257,7 +258,7 @@ void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* pa
       for (int64_t group = 0; group < g.groups; ++group) {
         Product<T>{
             source + group * pass.channels,
-            y + rows.start * result_row + columns.start * result_pixel + group * pass.filters,
+            call.y + rows.start * result_row + columns.start * result_pixel + group * pass.filters,
             g.n,
             rows.count,
             columns.count,
@@ -282,14 +283,14 @@ void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* pa
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                     \
-  template Conv2dPlan direct_plan<T>(const Conv2dGeometry&, ConvPass);                             \
-  template void direct_pack<T>(const Conv2dPackArgs&);                                             \
-  template void direct<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, const Epilogue<T>&, \
-                          T*, void*);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-STRIATE_INSTANTIATE(BFloat16)
-#undef STRIATE_INSTANTIATE
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> direct_algorithm() {
+  return {kStep<T> == 1 ? "direct" : "pairs", pays<T>, plan<T>, pack<T>, run<T>, nullptr, true};
+}
+template ConvAlgorithm<float> direct_algorithm();
+template ConvAlgorithm<double> direct_algorithm();
+template ConvAlgorithm<BFloat16> direct_algorithm();
 
 }  // namespace striate::cpu

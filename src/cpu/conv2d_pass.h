@@ -24,9 +24,6 @@ inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {
   return count * part / parts;
 }
 
-/// What Conv2dPlan::algorithm says here; Winograd's are the edges of their output tiles.
-enum Algorithm : int32_t { kDirect = 0, kCol2im = 1, kWinograd2 = 2, kInPlace = 3, kWinograd4 = 4 };
-
 /// A kernel position and the source coordinate it reads, relative to base = index * source_step.
 struct Tap {
   int64_t kernel, offset;
@@ -266,13 +263,6 @@ bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {
   const int64_t channels = backward ? g.c : g.o, item = sizeof(T);
   return past_caches(y, g.n * channels * (backward ? g.h * g.w : g.oh * g.ow) * item,
                      kStreamedBytes, channels / g.groups * item);
-}
-
-/// Calls function.operator()<T>() with the C++ type of a floating dtype.
-template <class Function>
-auto with_type(DType dtype, const Function& function) {
-  if (dtype == DType::kFloat32) return function.template operator()<float>();
-  return function.template operator()<double>();
 }
 
 }  // namespace striate::cpu

@@ -1,8 +1,7 @@
 // The weight gradient of a convolution: a sum of outer products over pixels, cut into chunks whose
 // order is a function of the geometry alone.
-#include "cpu/conv2d_direct.h"
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
-#include "cpu/conv2d_planar.h"
 #include "cpu/kernels.h"
 #include "cpu/outer_product.h"
 
@@ -123,14 +122,8 @@ void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first,
   }
 }
 
-}  // namespace
-
 template <class T>
-void direct_weight_grad(const Conv2dWeightGradArgs& args) {
-  if constexpr (kStep<T> == 1) {  // pairs of bfloat16 would have to be made of columns
-    if (planar_pays<T>(args.g, ConvPass::kWeightGrad)) return planar_weight_grad<T>(args);
-    if (narrow_weight_grad_pays<T>(args.g)) return narrow_weight_grad<T>(args);
-  }
+void weight_grad(const Conv2dWeightGradArgs& args) {
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -208,21 +201,24 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
 }
 
 template <class T>
-Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
-  if constexpr (kStep<T> == 1) {
-    if (planar_pays<T>(g, ConvPass::kWeightGrad)) return planar_plan<T>(g, ConvPass::kWeightGrad);
-    if (narrow_weight_grad_pays<T>(g)) return narrow_weight_grad_plan<T>(g);
-  }
-  const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
-  return {kDirect, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
+bool pays(const Conv2dGeometry&, ConvPass pass) {
+  return pass == ConvPass::kWeightGrad && (kStep<T> == 1 || isa().multiplies_bfloat16());
 }
 
-#define STRIATE_INSTANTIATE(T)                                    \
-  template Conv2dPlan weight_grad_plan<T>(const Conv2dGeometry&); \
-  template void direct_weight_grad<T>(const Conv2dWeightGradArgs&);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-STRIATE_INSTANTIATE(BFloat16)
-#undef STRIATE_INSTANTIATE
+template <class T>
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass) {
+  const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
+  return {0, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
+}
+
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> direct_weight_grad_algorithm() {
+  return {kStep<T> == 1 ? "direct" : "pairs", pays<T>, plan<T>, nullptr, nullptr, weight_grad<T>};
+}
+template ConvAlgorithm<float> direct_weight_grad_algorithm();
+template ConvAlgorithm<double> direct_weight_grad_algorithm();
+template ConvAlgorithm<BFloat16> direct_weight_grad_algorithm();
 
 }  // namespace striate::cpu
