@@ -24,13 +24,4 @@ struct RandomKernels {
   Normal<double> normal_double;
 };
 
-#define STRIATE_DECLARE_RANDOM(isa)  \
-  namespace isa {                    \
-  extern const RandomKernels random; \
-  }
-STRIATE_DECLARE_RANDOM(baseline)
-STRIATE_DECLARE_RANDOM(avx2)
-STRIATE_DECLARE_RANDOM(avx512)
-#undef STRIATE_DECLARE_RANDOM
-
 }  // namespace striate::cpu
