@@ -174,14 +174,12 @@ void Product<T>::run() const {
                         [=](const Panel& panel) { return panel.column >= column; });
   };
   // Panel-major: a thread's units share panels, so each weight is read by one thread.
-  parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t block = unit % blocks, part = unit / blocks;
-      const int64_t first = split_point(pixels, blocks, block);
-      const auto panel = first_panel(part);
-      run_block(first, split_point(pixels, blocks, block + 1) - first, &*panel,
-                first_panel(part + 1) - panel);
-    }
+  parallel_for_each(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t unit) {
+    const int64_t block = unit % blocks, part = unit / blocks;
+    const int64_t first = split_point(pixels, blocks, block);
+    const auto panel = first_panel(part);
+    run_block(first, split_point(pixels, blocks, block + 1) - first, &*panel,
+              first_panel(part + 1) - panel);
   });
 }
 
@@ -215,16 +213,13 @@ void pack(const Conv2dPackArgs& args) {
       const int64_t size = packed_size<T>(pass, rows, columns);
       const int64_t depth =
           static_cast<int64_t>(rows.taps.size() * columns.taps.size()) * pass.channels;
-      parallel_for(args.g.groups * panel_count,
-                   ceil_div(32768, std::max<int64_t>(1, depth * kMaxTileWidth)),
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) {
-                       const Panel& panel = all[i % panel_count];
-                       const int64_t group = i / panel_count;
-                       T* target = packed + group * size + panel.column * depth;
-                       pack_panel<T>(args, pass, rows, columns, group, panel, target);
-                     }
-                   });
+      const int64_t grain = ceil_div(32768, std::max<int64_t>(1, depth * kMaxTileWidth));
+      parallel_for_each(args.g.groups * panel_count, grain, [&](int64_t i) {
+        const Panel& panel = all[i % panel_count];
+        const int64_t group = i / panel_count;
+        T* target = packed + group * size + panel.column * depth;
+        pack_panel<T>(args, pass, rows, columns, group, panel, target);
+      });
       packed += args.g.groups * size;
     }
   }

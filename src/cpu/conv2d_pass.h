@@ -213,28 +213,24 @@ const T* bordered(const Source& s, const T* x, T* copy) {
   const int64_t height = s.h + s.rows.before + s.rows.after;
   const int64_t left = s.columns.before * s.pixel(), middle = s.w * s.pixel();
   const int64_t right = s.columns.after * s.pixel();
-  parallel_for(s.n * height, std::max<int64_t>(1, 65536 / s.row()),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   T* target = copy + i * s.row();
-                   const int64_t y = i % height - s.rows.before;
-                   if (y < 0 || y >= s.h) {
-                     std::fill_n(target, s.row(), T{});
-                     continue;
-                   }
-                   std::fill_n(target, left, T{});
-                   const T* row = x + ((i / height) * s.h + y) * s.w * s.c;
-                   target += left;
-                   if (s.padded == s.c) {
-                     std::copy_n(row, middle, target);
-                   } else {
-                     std::fill_n(target, middle, T{});
-                     for (int64_t p = 0; p < s.w; ++p)
-                       std::copy_n(row + p * s.c, s.c, target + p * s.padded);
-                   }
-                   std::fill_n(target + middle, right, T{});
-                 }
-               });
+  parallel_for_each(s.n * height, std::max<int64_t>(1, 65536 / s.row()), [&](int64_t i) {
+    T* target = copy + i * s.row();
+    const int64_t y = i % height - s.rows.before;
+    if (y < 0 || y >= s.h) {
+      std::fill_n(target, s.row(), T{});
+      return;
+    }
+    std::fill_n(target, left, T{});
+    const T* row = x + ((i / height) * s.h + y) * s.w * s.c;
+    target += left;
+    if (s.padded == s.c) {
+      std::copy_n(row, middle, target);
+    } else {
+      std::fill_n(target, middle, T{});
+      for (int64_t p = 0; p < s.w; ++p) std::copy_n(row + p * s.c, s.c, target + p * s.padded);
+    }
+    std::fill_n(target + middle, right, T{});
+  });
   std::fill_n(copy + s.n * s.image(), kMaxTileWidth, T{});
   return copy;
 }

@@ -170,11 +170,9 @@ template <class T>
 void pack(const Conv2dPackArgs& args) {
   const Conv2dGeometry& g = args.g;
   T* packed = static_cast<T*>(args.packed);
-  parallel_for(g.o, ceil_div(32768, g.c), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o)
-      for (int64_t i = 0; i < g.c; ++i)
-        packed[o * g.c + i] = static_cast<const T*>(
-            args.weight)[o * args.weight_strides[0] + i * args.weight_strides[1]];
+  parallel_for_each(g.o, ceil_div(32768, g.c), [&](int64_t o) {
+    const T* row = static_cast<const T*>(args.weight) + o * args.weight_strides[0];
+    for (int64_t i = 0; i < g.c; ++i) packed[o * g.c + i] = row[i * args.weight_strides[1]];
   });
 }
 

@@ -75,21 +75,19 @@ void transpose(const CopyArgs& args, int along) {
   const int64_t row_tiles = ceil_div(rows, kTile), column_tiles = ceil_div(columns, kTile);
   const int64_t tiles = row_tiles * column_tiles;
   const int64_t tile_size = std::min(rows, kTile) * std::min(columns, kTile);
-  parallel_for(numel(outer) * tiles, grain_for(2 * tile_size), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const T* source = static_cast<const T*>(args.x);
-      T* target = static_cast<T*>(args.y);
-      for_each_run<2>(outer, {&outer_x, &outer_y}, item / tiles, item / tiles + 1,
-                      [&](const auto& offsets, int64_t) {
-                        source += offsets[0];
-                        target += offsets[1];
-                      });
-      const int64_t i = item % tiles / column_tiles * kTile;
-      const int64_t j = item % column_tiles * kTile;
-      transpose_tile(std::min(kTile, rows - i), std::min(kTile, columns - j),
-                     source + i + j * x_column, x_column, target + i * y_row + j * y_column, y_row,
-                     y_column);
-    }
+  parallel_for_each(numel(outer) * tiles, grain_for(2 * tile_size), [&](int64_t item) {
+    const T* source = static_cast<const T*>(args.x);
+    T* target = static_cast<T*>(args.y);
+    for_each_run<2>(outer, {&outer_x, &outer_y}, item / tiles, item / tiles + 1,
+                    [&](const auto& offsets, int64_t) {
+                      source += offsets[0];
+                      target += offsets[1];
+                    });
+    const int64_t i = item % tiles / column_tiles * kTile;
+    const int64_t j = item % column_tiles * kTile;
+    transpose_tile(std::min(kTile, rows - i), std::min(kTile, columns - j),
+                   source + i + j * x_column, x_column, target + i * y_row + j * y_column, y_row,
+                   y_column);
   });
 }
 
@@ -144,10 +142,8 @@ void copy(const CopyArgs& args, Stream) {
 void arange(const ArangeArgs& args, Stream) {
   with_any(args.dtype, [&]<class T>(T) {
     T* y = static_cast<T*>(args.y);
-    parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        y[i] = convert<T>(args.start + static_cast<double>(i) * args.step);
-      }
+    parallel_for_each(args.n, kElementGrain, [&](int64_t i) {
+      y[i] = convert<T>(args.start + static_cast<double>(i) * args.step);
     });
   });
 }
