@@ -19,12 +19,12 @@ struct TypedKernels {
   const PlanarKernels<T>* planar;
   const WinogradKernels<T>* winograd;
   RowKernels<T> rows;
+  NormalKernel<T> normal;
 };
 
 struct Isa {
   const char* name;
   const PeakKernels& peak;
-  const RandomKernels& random;
   const ConvertKernels& convert;
   std::tuple<TypedKernels<float>, TypedKernels<double>, TypedKernels<BFloat16>> typed;
 

@@ -38,16 +38,11 @@ struct OuterPanel {
 
 /// Memory of outer_product(), for products of up to these sizes.
 template <class T>
-class OuterScratch {
- public:
-  OuterScratch(int64_t rows, int64_t count);
+struct OuterScratch {
+  std::unique_ptr<T[]> a, b;
+  std::unique_ptr<const T*[]> b_rows;
 
- private:
-  template <class U>
-  friend void outer_product(const OuterProduct<U>&, const OuterPanel<U>*, int64_t,
-                            OuterScratch<U>&);
-  std::unique_ptr<T[]> a_, b_;
-  std::unique_ptr<const T*[]> b_rows_;
+  OuterScratch(int64_t rows, int64_t count);
 };
 
 /// Tiles that `rows` rows take.

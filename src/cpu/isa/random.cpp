@@ -42,7 +42,8 @@ void normal_blocks(uint64_t seed, uint64_t first, int64_t count, double mean, do
 }  // namespace
 
 namespace STRIATE_ISA {
-constexpr RandomKernels random{normal_blocks<float>, normal_blocks<double>};
+constexpr NormalKernel<float> normal_float = normal_blocks<float>;
+constexpr NormalKernel<double> normal_double = normal_blocks<double>;
 }  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

@@ -13,8 +13,9 @@ namespace striate::cpu {
 #define STRIATE_DECLARE_TABLES(set)                       \
   namespace set {                                         \
   extern const PeakKernels peak;                          \
-  extern const RandomKernels random;                      \
   extern const ConvertKernels convert;                    \
+  extern const NormalKernel<float> normal_float;          \
+  extern const NormalKernel<double> normal_double;        \
   extern const GemmKernels<float> gemm_float;             \
   extern const GemmKernels<double> gemm_double;           \
   extern const PlanarKernels<float> planar_float;         \
