@@ -52,7 +52,7 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   plan.filter_size = g.kh * row_runs * run_length;
 
   // Where panels are read in place, the last one of a run reads whole vectors.
-  const bool packs = packs_b<T>(pass.filters);
+  const bool packs = OuterProducts<T>::packs_b(pass.filters);
   if (!packs && run_length % gemm.shapes[0].width != 0) s.copied = true;
   const std::vector<Panel> of_run = panels<T>(run_length);
   plan.group_panels = g.kh * row_runs * static_cast<int64_t>(of_run.size());
@@ -68,7 +68,7 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
     }
   }
 
-  const int64_t count = g.n * g.oh * g.ow, blocks = row_blocks<T>(pass.filters);
+  const int64_t count = g.n * g.oh * g.ow, blocks = OuterProducts<T>::row_blocks(pass.filters);
   const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
   const int64_t target =
       packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, 8192);
@@ -133,7 +133,7 @@ void weight_grad(const Conv2dWeightGradArgs& args) {
   const int64_t filters = plan.pass.filters, size = g.o * plan.filter_size;
   auto* sums = static_cast<Compute<T>*>(plan.sums() > 0 ? workspace + plan.source_bytes()
                                                         : args.grad_weight);
-  const int64_t pixels = g.n * g.oh * g.ow, blocks = row_blocks<T>(filters);
+  const int64_t pixels = g.n * g.oh * g.ow, blocks = OuterProducts<T>::row_blocks(filters);
   const int64_t of_split = plan.units_of_split(), units = of_split * plan.splits;
   const auto first_filter = [&](int64_t part) {
     return split_point(filters, blocks, split_point(blocks, plan.filter_parts, part));
@@ -166,7 +166,7 @@ void weight_grad(const Conv2dWeightGradArgs& args) {
         std::min(filters, ceil_div(blocks, plan.filter_parts) * kMaxTileRows);
     const int64_t dense_size =
         most_filters * ceil_div(plan.group_panels, plan.panel_parts) * kMaxTileWidth;
-    OuterScratch<T> scratch(most_filters, plan.chunk);
+    OuterProducts<T> products(most_filters, plan.chunk);
     const auto dense = std::make_unique_for_overwrite<Compute<T>[]>(
         ceil_div(g.groups, plan.group_parts) * dense_size);
     std::vector<const T*> bases(plan.chunk);
@@ -186,13 +186,12 @@ void weight_grad(const Conv2dWeightGradArgs& args) {
           const OuterSums<T> going_on{dense.get() + (group - unit.group) * dense_size};
           const OuterSums<T> complete{sums + unit.split * size + filter * plan.filter_size,
                                       plan.filter_size};
-          outer_product<T>(
-              {grad_y + first * g.o + filter, g.o, unit.filters, bases.data(),
-               g.stride_w * s.pixel(), count,
-               grad_y + next_first * g.o + next_group * filters + next.filter,
-               next_base + plan.panels[next_group * plan.group_panels + next.panel].offset,
-               chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
-              &plan.panels[group * plan.group_panels + unit.panel], unit.panels, scratch);
+          products.run({grad_y + first * g.o + filter, g.o, unit.filters, bases.data(),
+                        g.stride_w * s.pixel(), count,
+                        grad_y + next_first * g.o + next_group * filters + next.filter,
+                        next_base + plan.panels[next_group * plan.group_panels + next.panel].offset,
+                        chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
+                       &plan.panels[group * plan.group_panels + unit.panel], unit.panels);
         }
       }
     }

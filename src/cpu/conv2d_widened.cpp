@@ -15,16 +15,10 @@ int64_t y_size(const Conv2dGeometry& g) { return g.n * g.oh * g.ow * g.o; }
 int64_t weight_size(const Conv2dGeometry& g) { return g.o * g.kh * g.kw * (g.c / g.groups); }
 
 void widen(int64_t n, const void* x, float* y) {
-  const auto* source = static_cast<const BFloat16*>(x);
-  parallel_for(n, kElementGrain, [=](int64_t begin, int64_t end) {
-    isa().convert.widen(end - begin, source + begin, y + begin);
-  });
+  copy({DType::kBFloat16, DType::kFloat32, x, y, {n}, {1}, {1}}, {});
 }
 void narrow(int64_t n, const float* x, void* y) {
-  auto* target = static_cast<BFloat16*>(y);
-  parallel_for(n, kElementGrain, [=](int64_t begin, int64_t end) {
-    isa().convert.narrow(end - begin, x + begin, target + begin);
-  });
+  copy({DType::kFloat32, DType::kBFloat16, x, y, {n}, {1}, {1}}, {});
 }
 
 /// y += residual, then relu: in place, with a buffer for the widened residual.
@@ -63,15 +57,16 @@ void pack(const Conv2dPackArgs& args) {
   inner.plan = kOfFloats().plan(g, args.pass);
   float* weight = static_cast<float*>(args.packed) + inner.plan.packed / sizeof(float);
   inner.weight = weight;
-  const auto* source = static_cast<const BFloat16*>(args.weight);
-  for (int64_t o = 0; o < g.o; ++o)
-    for (int64_t kh = 0; kh < g.kh; ++kh)
-      for (int64_t kw = 0; kw < g.kw; ++kw)
-        for (int64_t c = 0; c < channels; ++c)
-          *weight++ =
-              value_of(source[o * strides[0] + c * strides[1] + kh * strides[2] + kw * strides[3]]);
   const int64_t dense[] = {g.kh * g.kw * channels, 1, g.kw * channels, channels};
   std::copy_n(dense, 4, inner.weight_strides);
+  copy({DType::kBFloat16,
+        DType::kFloat32,
+        args.weight,
+        weight,
+        {g.o, g.kh, g.kw, channels},
+        {strides[0], strides[2], strides[3], strides[1]},
+        {dense[0], dense[2], dense[3], 1}},
+       {});
   kOfFloats().pack(inner);
 }
 

@@ -128,7 +128,7 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
   const int64_t panel_count = static_cast<int64_t>(of_row.size());
   const int64_t parts = std::min(panel_count, kMinUnits);
   parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
-    OuterScratch<T> scratch(g.n, kTerms);
+    OuterProducts<T> products(g.n, kTerms);
     const int64_t first = split_point(panel_count, parts, begin);
     const int64_t count = split_point(panel_count, parts, end) - first;
     for (int64_t n = 0; bias != nullptr && n < g.n; ++n)
@@ -137,11 +137,11 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
                 grad_x + n * g.c + of_row[first].column);
     for (int64_t o = 0; o < g.o; o += kTerms) {
       const OuterSums<T> sums{grad_x, g.c};
-      outer_product<T>(
+      products.run(
           {transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c, std::min(kTerms, g.o - o),
            transposed + (o + kTerms) * g.n, weight_rows[o] + kTerms * g.c + of_row[first].offset,
            o > 0 || bias != nullptr ? sums : OuterSums<T>{}, sums},
-          &of_row[first], count, scratch);
+          &of_row[first], count);
     }
   });
 }
@@ -166,14 +166,17 @@ Conv2dPlan plan(const Conv2dGeometry& g, ConvPass pass) {
 }
 
 /// A dense [o][i] copy, for weights that are stored otherwise.
-template <class T>
 void pack(const Conv2dPackArgs& args) {
   const Conv2dGeometry& g = args.g;
-  T* packed = static_cast<T*>(args.packed);
-  parallel_for_each(g.o, ceil_div(32768, g.c), [&](int64_t o) {
-    const T* row = static_cast<const T*>(args.weight) + o * args.weight_strides[0];
-    for (int64_t i = 0; i < g.c; ++i) packed[o * g.c + i] = row[i * args.weight_strides[1]];
-  });
+  const int64_t* strides = args.weight_strides;
+  copy({args.dtype,
+        args.dtype,
+        args.weight,
+        args.packed,
+        {g.o, g.c},
+        {strides[0], strides[1]},
+        {g.c, 1}},
+       {});
 }
 
 template <class T>
@@ -190,7 +193,7 @@ void run(const ConvCall<T>& c) {
 
 template <class T>
 ConvAlgorithm<T> in_place_algorithm() {
-  return {"in_place", pays<T>, plan<T>, pack<T>, run<T>, nullptr};
+  return {"in_place", pays<T>, plan<T>, pack, run<T>, nullptr};
 }
 template ConvAlgorithm<float> in_place_algorithm();
 template ConvAlgorithm<double> in_place_algorithm();
