@@ -122,7 +122,7 @@ bool col2im_pays(const Conv2dGeometry& g, ConvPass pass) {
 
 template <class T>
 Conv2dPlan col2im_plan(const Conv2dGeometry& g) {
-  return {0, g.kh * g.o * row_size(g) * sizeof(T), 0};
+  return {kCol2im, g.kh * g.o * row_size(g) * sizeof(T), 0};
 }
 
 template <class T>

@@ -174,12 +174,14 @@ void Product<T>::run() const {
                         [=](const Panel& panel) { return panel.column >= column; });
   };
   // Panel-major: a thread's units share panels, so each weight is read by one thread.
-  parallel_for_each(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t unit) {
-    const int64_t block = unit % blocks, part = unit / blocks;
-    const int64_t first = split_point(pixels, blocks, block);
-    const auto panel = first_panel(part);
-    run_block(first, split_point(pixels, blocks, block + 1) - first, &*panel,
-              first_panel(part + 1) - panel);
+  parallel_for(blocks * parts, ceil_div(kGrainMacs, unit_macs), [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t block = unit % blocks, part = unit / blocks;
+      const int64_t first = split_point(pixels, blocks, block);
+      const auto panel = first_panel(part);
+      run_block(first, split_point(pixels, blocks, block + 1) - first, &*panel,
+                first_panel(part + 1) - panel);
+    }
   });
 }
 
