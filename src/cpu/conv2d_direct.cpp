@@ -53,17 +53,21 @@ constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
 /// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
 template <class T>
 struct Product {
-  const T* source;  // base of the first pixel
-  T* result;        // likewise
-  int64_t n, rows, columns;
-  int64_t source_image, source_row, source_pixel;  // steps between neighbouring result pixels
-  int64_t result_image, result_row, result_pixel;
-  const Phase& vertical;      // of the rows
-  int64_t source_rows;        // without the border
-  std::vector<int64_t> taps;  // by rows of the kernel
-  int64_t k, filters;
+  const Pass& pass;
+  const Phase &vertical, &horizontal;
+  const T* source;                   // base of the first pixel
+  T* result;                         // likewise
+  const std::vector<int64_t>& taps;  // by rows of the kernel
+  int64_t k;
   const T* packed;
   Epilogue<T> epilogue;
+  int64_t n = pass.source.n, rows = vertical.count, columns = horizontal.count;
+  int64_t filters = pass.filters, source_rows = pass.source.h;  // without the border
+  // Steps between neighbouring result pixels.
+  int64_t source_image = pass.source.image(), source_row = vertical.source_step * pass.source.row();
+  int64_t source_pixel = horizontal.source_step * pass.source.pixel();
+  int64_t result_image = pass.result_image, result_row = vertical.step * pass.result_row;
+  int64_t result_pixel = horizontal.step * pass.result_pixel;
 
   void run() const;
   /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
@@ -231,15 +235,10 @@ void pack(const Conv2dPackArgs& args) {
 template <class T>
 void run(const ConvCall<T>& call) {
   const Conv2dGeometry& g = call.g;
-  const Epilogue<T>& epilogue = call.epilogue;
   const Pass pass = make_pass(g, call.pass, kStep<T>);
   const Source& s = pass.source;
   const T* source = bordered(s, call.x, static_cast<T*>(call.workspace));
   const T* packed = static_cast<const T*>(call.packed);
-  const bool backward = call.pass == ConvPass::kInputGrad;
-  const int64_t result_pixel = backward ? g.c : g.o;
-  const int64_t result_row = (backward ? g.w : g.ow) * result_pixel;
-  const int64_t result_image = (backward ? g.h : g.oh) * result_row;
   for (const Phase& rows : pass.rows) {
     for (const Phase& columns : pass.columns) {
       std::vector<int64_t> taps;
@@ -253,27 +252,12 @@ void run(const ConvCall<T>& call) {
       }
       const int64_t k = pass.channels * (merged ? static_cast<int64_t>(columns.taps.size()) : 1);
       for (int64_t group = 0; group < g.groups; ++group) {
-        Product<T>{
-            source + group * pass.channels,
-            call.y + rows.start * result_row + columns.start * result_pixel + group * pass.filters,
-            g.n,
-            rows.count,
-            columns.count,
-            s.image(),
-            rows.source_step * s.row(),
-            columns.source_step * s.pixel(),
-            result_image,
-            rows.step * result_row,
-            columns.step * result_pixel,
-            rows,
-            s.h,
-            taps,
-            k,
-            pass.filters,
-            packed,
-            {epilogue.bias ? epilogue.bias + group * pass.filters : nullptr, epilogue.residual,
-             epilogue.relu, epilogue.stream}}
-            .run();
+        Epilogue<T> epilogue = call.epilogue;
+        if (epilogue.bias) epilogue.bias += group * pass.filters;
+        const T* first = source + group * pass.channels;
+        T* result = call.y + rows.start * pass.result_row + columns.start * pass.result_pixel +
+                    group * pass.filters;
+        Product<T>{pass, rows, columns, first, result, taps, k, packed, epilogue}.run();
         packed += packed_size<T>(pass, rows, columns);
       }
     }

@@ -100,12 +100,13 @@ struct Source {
 struct Pass {
   std::vector<Phase> rows, columns;
   Source source;
-  int64_t channels, filters;  // per group: summed over, computed
+  int64_t channels, filters;                       // per group: summed over, computed
+  int64_t result_pixel, result_row, result_image;  // strides of the result
 };
 
 /// `step` channels are summed at once; several groups have whole steps of them.
 inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass, int64_t step = 1) {
-  Pass result{phases(vertical(g), pass), phases(horizontal(g), pass), {}, 0, 0};
+  Pass result{phases(vertical(g), pass), phases(horizontal(g), pass), {}, 0, 0, 0, 0, 0};
   const bool backward = pass == ConvPass::kInputGrad;
   const int64_t c = backward ? g.o : g.c, padded = ceil_div(c, step) * step;
   result.source = {g.n,        backward ? g.oh : g.h, backward ? g.ow : g.w, c, padded, {}, {},
@@ -116,7 +117,10 @@ inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass, int64_t step = 1) 
   source.copied |=
       source.rows.before + source.rows.after + source.columns.before + source.columns.after > 0;
   result.channels = padded / g.groups;
-  result.filters = (backward ? g.c : g.o) / g.groups;
+  result.result_pixel = backward ? g.c : g.o;
+  result.result_row = (backward ? g.w : g.ow) * result.result_pixel;
+  result.result_image = (backward ? g.h : g.oh) * result.result_row;
+  result.filters = result.result_pixel / g.groups;
   return result;
 }
 
