@@ -22,18 +22,18 @@ bool has_avx512() {
 }
 
 #define STRIATE_ROWS(set, type) {set::element_##type, set::column_##type, set::pool_##type}
-#define STRIATE_TYPED(set, type)                                               \
-  {&set::gemm_##type, &set::planar_##type, &winograd_kernels_##set##_##type(), \
-   STRIATE_ROWS(set, type), set::normal_##type}
-#define STRIATE_ISA_TABLE(set)                                                              \
-  Isa set##_isa() {                                                                         \
-    return {#set,                                                                           \
-            set::peak,                                                                      \
-            set::convert,                                                                   \
-            {TypedKernels<float> STRIATE_TYPED(set, float),                                 \
-             TypedKernels<double> STRIATE_TYPED(set, double),                               \
-             TypedKernels<BFloat16>{nullptr, nullptr, &winograd_kernels_##set##_bfloat16(), \
-                                    STRIATE_ROWS(set, bfloat16), nullptr}}};                \
+#define STRIATE_TYPED(set, type)                                                           \
+  {&set::gemm_##type, &set::planar_##type, &set::winograd_##type, STRIATE_ROWS(set, type), \
+   set::normal_##type}
+#define STRIATE_ISA_TABLE(set)                                                 \
+  Isa set##_isa() {                                                            \
+    return {#set,                                                              \
+            set::peak,                                                         \
+            set::convert,                                                      \
+            {TypedKernels<float> STRIATE_TYPED(set, float),                    \
+             TypedKernels<double> STRIATE_TYPED(set, double),                  \
+             TypedKernels<BFloat16>{nullptr, nullptr, &set::winograd_bfloat16, \
+                                    STRIATE_ROWS(set, bfloat16), nullptr}}};   \
   }
 STRIATE_ISA_TABLE(baseline)
 STRIATE_ISA_TABLE(avx2)

@@ -8,7 +8,6 @@
 #include <tuple>
 
 #include "cpu/isa/tables.h"
-#include "cpu/isa/winograd.h"
 
 namespace striate::cpu {
 

@@ -7,6 +7,7 @@
 // then to the rows of a tile, a vector of channels at a time.
 #include "cpu/isa/winograd.h"
 
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -223,11 +224,10 @@ constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, 2, 3>::kTable,
 
 }  // namespace
 
-#define STRIATE_WINOGRAD_GETTER(isa, name, type) STRIATE_WINOGRAD_GETTER_(isa, name, type)
-#define STRIATE_WINOGRAD_GETTER_(isa, name, type) \
-  const WinogradKernels<type>& winograd_kernels_##isa##_##name() { return kKernels<type>; }
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, float, float)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, double, double)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, bfloat16, BFloat16)
+namespace STRIATE_ISA {
+constexpr WinogradKernels<float> winograd_float = kKernels<float>;
+constexpr WinogradKernels<double> winograd_double = kKernels<double>;
+constexpr WinogradKernels<BFloat16> winograd_bfloat16 = kKernels<BFloat16>;
+}  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu
