@@ -8,6 +8,7 @@
 // the last finite points; at the others it multiplies by the same values of the filter.
 #include "cpu/isa/winograd.h"
 
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -291,11 +292,10 @@ constexpr WinogradKernels<T> kKernels{kLanes<T>, make_transforms<T, 4, 3>(),
 
 }  // namespace
 
-#define STRIATE_WINOGRAD_GETTER(isa, name, type) STRIATE_WINOGRAD_GETTER_(isa, name, type)
-#define STRIATE_WINOGRAD_GETTER_(isa, name, type) \
-  const WinogradKernels<type>& winograd_kernels_##isa##_##name() { return kKernels<type>; }
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, float, float)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, double, double)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, bfloat16, BFloat16)
+namespace STRIATE_ISA {
+constexpr WinogradKernels<float> winograd_float = kKernels<float>;
+constexpr WinogradKernels<double> winograd_double = kKernels<double>;
+constexpr WinogradKernels<BFloat16> winograd_bfloat16 = kKernels<BFloat16>;
+}  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

@@ -72,13 +72,4 @@ struct WinogradKernels {
   }
 };
 
-#define STRIATE_DECLARE_WINOGRAD(isa)                               \
-  const WinogradKernels<float>& winograd_kernels_##isa##_float();   \
-  const WinogradKernels<double>& winograd_kernels_##isa##_double(); \
-  const WinogradKernels<BFloat16>& winograd_kernels_##isa##_bfloat16();
-STRIATE_DECLARE_WINOGRAD(baseline)
-STRIATE_DECLARE_WINOGRAD(avx2)
-STRIATE_DECLARE_WINOGRAD(avx512)
-#undef STRIATE_DECLARE_WINOGRAD
-
 }  // namespace striate::cpu
