@@ -171,22 +171,4 @@ struct RowKernels {
   const PoolKernels<T>& pool;
 };
 
-#define STRIATE_DECLARE_ROWS(isa)                         \
-  namespace isa {                                         \
-  extern const ElementKernels<float> element_float;       \
-  extern const ElementKernels<double> element_double;     \
-  extern const ElementKernels<BFloat16> element_bfloat16; \
-  extern const ColumnKernels<float> column_float;         \
-  extern const ColumnKernels<double> column_double;       \
-  extern const ColumnKernels<BFloat16> column_bfloat16;   \
-  extern const PoolKernels<float> pool_float;             \
-  extern const PoolKernels<double> pool_double;           \
-  extern const PoolKernels<BFloat16> pool_bfloat16;       \
-  extern const ConvertKernels convert;                    \
-  }
-STRIATE_DECLARE_ROWS(baseline)
-STRIATE_DECLARE_ROWS(avx2)
-STRIATE_DECLARE_ROWS(avx512)
-#undef STRIATE_DECLARE_ROWS
-
 }  // namespace striate::cpu

@@ -1,6 +1,6 @@
 // Element-wise loops, left to the compiler to vectorise; sums and maxima in explicit vectors, since
 // a compiler may not reorder those.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
