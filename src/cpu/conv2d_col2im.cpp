@@ -138,9 +138,8 @@ class ColumnRows {
       const TileShape<T>& shape = isa().gemm<T>().shape(layout_.columns - panel.column);
       const int64_t tiles = ceil_div(g_.ow, shape.rows);
       const T* b = packed + panel.column * depth + top * g_.o * panel.width;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t begin = split_point(g_.ow, tiles, tile);
-        const int64_t pixels = split_point(g_.ow, tiles, tile + 1) - begin;
+      for (int64_t tile = 0, begin = 0, pixels; tile < tiles; ++tile, begin += pixels) {
+        pixels = split_point(g_.ow, tiles, tile + 1) - begin;
         const T* a[kMaxTileRows];
         T* c[kMaxTileRows];
         for (int64_t p = 0; p < pixels; ++p) {
