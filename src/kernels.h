@@ -24,14 +24,12 @@ struct FillArgs {
   double value;
 };
 
-/// y[i] = convert(x[i]) over a strided index space; any pair of types. `accumulate` adds instead
-/// (same floating type only).
+/// y[i] = convert(x[i]) over a strided index space; any pair of types.
 struct CopyArgs {
   DType x_dtype, y_dtype;
   const void* x;
   void* y;
   Dims shape, x_strides, y_strides;  // coalesced, in the order of y's strides; never empty
-  bool accumulate;
 };
 
 enum class Distribution : uint8_t { kUniform, kNormal };

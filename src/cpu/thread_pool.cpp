@@ -179,19 +179,19 @@ class Pool {
   /// One of the parts that are left, of which there is one for each that was taken off unclaimed_.
   int claim(int own_share) {
     for (int share = own_share % task_.shares;; share = (share + 1) % task_.shares) {
-      // Interleaved, so that all threads read and write the same neighbourhood of memory.
+      const int first = first_part(share), last = first_part(share + 1);
       std::atomic<int>& claimed = shares_[share].claimed;
-      for (int n = claimed.load(); share + n * task_.shares < task_.parts;) {
-        if (claimed.compare_exchange_weak(n, n + 1)) return share + n * task_.shares;
+      for (int n = claimed.load(); first + n < last;) {
+        if (claimed.compare_exchange_weak(n, n + 1)) return first + n;
       }
     }
   }
+  int first_part(int share) const { return task_.parts * share / task_.shares; }
 
   void run_part(int part) {
-    const int64_t size = task_.count / task_.parts, extra = task_.count % task_.parts;
-    const int64_t begin = part * size + std::min<int64_t>(part, extra);
+    const auto begin_of = [&](int64_t n) { return task_.count * n / task_.parts; };
     try {
-      run_range(task_.function, task_.body, begin, begin + size + (part < extra));
+      run_range(task_.function, task_.body, begin_of(part), begin_of(part + 1));
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();

@@ -1,5 +1,5 @@
 // Loops over the rows of a matrix whose columns are channels.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {

@@ -1,5 +1,5 @@
 // Pooling: a window at a time, vectors along the channels.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -46,9 +46,10 @@ inline Window window_at(const PoolGrid& grid, int64_t row, int64_t column) {
   };
 }
 
-/// Calls body(i, window, has_next) on all windows of an output row. Most are whole, and such differ
-/// from the one before by constants. If a whole one follows, so does a pixel wherever this one
-/// reads: what a vector touches there is in bounds, and written later.
+/// Calls body(i, window, whole) on the windows of an output row; it returns how many it has done.
+/// Most are whole, and such differ from the one before by constants. From this one on, `whole` are
+/// and have a whole one behind them, so that a pixel follows wherever they read: what a vector
+/// touches there is in bounds, and written later.
 template <class Body>
 inline void for_each_window(const PoolGrid& grid, int64_t row, const Body& body) {
   const PoolAxis axis = grid.columns;  // a copy, which no store can change
@@ -59,14 +60,14 @@ inline void for_each_window(const PoolGrid& grid, int64_t row, const Body& body)
   const int64_t last =
       axis.adaptive || reach <= 0 ? 0 : smaller((reach + axis.stride - 1) / axis.stride, axis.out);
   Window window{};
-  for (int64_t i = 0; i < axis.out; ++i) {
+  for (int64_t i = 0, done = 0; i < axis.out; i += done) {
     if (first < i && i < last) {
-      window.first += axis.stride * c;
-      window.position += static_cast<int32_t>(axis.stride);
+      window.first += done * axis.stride * c;
+      window.position += static_cast<int32_t>(done * axis.stride);
     } else {
       window = window_at(grid, row, i);
     }
-    body(i, window, i + 1 < last);
+    done = body(i, window, i < first ? 0 : larger(last - 1 - i, 0));
   }
 }
 
@@ -103,20 +104,22 @@ inline Vector<T, L> broadcast(T value) {
   return value - Vector<T, L>{};
 }
 
-/// kSide: the window's rows and columns where both are known (2 x 2 unrolls), else 0.
+/// kSide: the window's rows and columns where both are known (2 x 2 unrolls), else 0. Inlined, or
+/// each window loads all that does not change from one to the next.
 template <bool kIndex, int kSide, int L, class T>
-inline void max_block(const Window& window, bool relu, const T* x, T* y, int32_t* argmax) {
+inline __attribute__((always_inline)) void max_block(const Window& window, bool relu, const T* x,
+                                                     T* y, int32_t* argmax) {
   using V = Compute<T>;
   using Index = Vector<Integer<V>, L>;
   const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
   const bool empty = rows == 0 || columns == 0;
   Vector<V, L> best =
       empty ? broadcast<L>(static_cast<V>(-__builtin_inf())) : load<L>(x + window.first);
-  Index at = broadcast<L>(static_cast<Integer<V>>(empty ? -1 : window.position));
+  Index at = {};  // positions from that of the window
 #pragma GCC unroll 2
   for (int64_t r = 0; r < rows; ++r) {
     const T* p = x + window.first + r * window.row_step;
-    Integer<V> position = window.position + static_cast<int32_t>(r) * window.row_position;
+    Integer<V> position = static_cast<int32_t>(r) * window.row_position;
 #pragma GCC unroll 2
     for (int64_t k = 0; k < columns; ++k) {
       if (r > 0 || k > 0) {  // `best` is the first
@@ -129,6 +132,7 @@ inline void max_block(const Window& window, bool relu, const T* x, T* y, int32_t
       position += window.column_position;
     }
   }
+  at = empty ? broadcast<L>(Integer<V>{-1}) : at + static_cast<Integer<V>>(window.position);
   if (relu) {
     const auto cut = best <= 0;
     best = cut ? Vector<V, L>{} : best;
@@ -142,23 +146,37 @@ inline void max_block(const Window& window, bool relu, const T* x, T* y, int32_t
   }
 }
 
+/// `count` whole windows, `step` pixels apart, of one vector each.
+template <bool kIndex, int kSide, int L, class T>
+__attribute__((noinline)) void max_run(const Window& first, int64_t count, int64_t step, int64_t c,
+                                       bool relu, const T* x, T* y, int32_t* argmax) {
+  Window window = first;
+  for (; count > 0; --count, y += c) {
+    max_block<kIndex, kSide, L>(window, relu, x, y, argmax);
+    window.first += step * c;
+    window.position += static_cast<int32_t>(step);
+    if constexpr (kIndex) argmax += c;
+  }
+}
+
 template <bool kIndex, class T>
 inline void max_row(const PoolGrid& grid, int64_t row, bool relu, const T* x, T* y,
                     int32_t* argmax) {
-  const int64_t c = grid.c, first = row * grid.columns.out * c;
-  for_each_window(grid, row, [&](int64_t i, const Window& window, bool has_next) {
-    // Inlined, or each block loads all that it captures, which is more than small ones compute.
-    const auto block = [&]<int L>(int64_t channel) __attribute__((always_inline)) {
-      const int64_t at = first + i * c + channel;
-      int32_t* index = kIndex ? argmax + at : nullptr;
-      if (window.rows == 2 && window.columns == 2) {
-        max_block<kIndex, 2, L>(window, relu, x + channel, y + at, index);
-      } else {
-        max_block<kIndex, 0, L>(window, relu, x + channel, y + at, index);
-      }
-    };
-    if (has_next && in_one_block<T, kLanes<T>>(c, block)) return;
-    for_each_block<T, kLanes<T>>(c, block);
+  const int64_t c = grid.c, first = row * grid.columns.out * c, step = grid.columns.stride;
+  for_each_window(grid, row, [&](int64_t i, const Window& window, int64_t whole) {
+    const bool pairs = window.rows == 2 && window.columns == 2;
+    const auto index = [&](int64_t at) { return kIndex ? argmax + at : nullptr; };
+    const int64_t at = first + i * c;
+    const bool run = whole > 0 && in_one_block<T, kLanes<T>>(c, [&]<int L>(int64_t) {
+                       const auto of = pairs ? max_run<kIndex, 2, L, T> : max_run<kIndex, 0, L, T>;
+                       of(window, whole, step, c, relu, x, y + at, index(at));
+                     });
+    if (run) return whole;
+    for_each_block<T, kLanes<T>>(c, [&]<int L>(int64_t channel) {
+      const auto of = pairs ? max_run<kIndex, 2, L, T> : max_run<kIndex, 0, L, T>;
+      of(window, 1, step, c, relu, x + channel, y + at + channel, index(at + channel));
+    });
+    return int64_t{1};
   });
 }
 
@@ -178,42 +196,51 @@ inline Vector<Integer<Compute<T>>, L> load_indices(const int32_t* argmax) {
   }
 }
 
-/// One block of channels of a window: the gradient goes where argmax says, and zero elsewhere.
+/// One vector of channels of `count` windows, `step` pixels apart: the gradient goes where argmax
+/// says, and zero elsewhere.
 template <int L, int kSide, class T>
-inline void max_scatter_block(const Window& window, const T* grad_y, const int32_t* argmax,
-                              T* grad_x) {
+__attribute__((noinline)) void max_scatter_run(const Window& first, int64_t count, int64_t step,
+                                               int64_t c, const T* grad_y, const int32_t* argmax,
+                                               T* grad_x) {
   using V = Compute<T>;
-  const Vector<V, L> grad = load<L>(grad_y);
-  const auto at = load_indices<T, L>(argmax);
+  Window window = first;
   const int64_t rows = kSide ? kSide : window.rows, columns = kSide ? kSide : window.columns;
+  for (; count > 0; --count, grad_y += c, argmax += c) {
+    const Vector<V, L> grad = load<L>(grad_y);
+    const auto at = load_indices<T, L>(argmax) - static_cast<Integer<V>>(window.position);
 #pragma GCC unroll 2
-  for (int64_t r = 0; r < rows; ++r) {
-    T* p = grad_x + window.first + r * window.row_step;
-    Integer<V> position = window.position + static_cast<int32_t>(r) * window.row_position;
+    for (int64_t r = 0; r < rows; ++r) {
+      T* p = grad_x + window.first + r * window.row_step;
+      Integer<V> position = static_cast<int32_t>(r) * window.row_position;
 #pragma GCC unroll 2
-    for (int64_t k = 0; k < columns; ++k) {
-      store<L>(p, at == broadcast<L>(position) ? grad : Vector<V, L>{});
-      p += window.column_step;
-      position += window.column_position;
+      for (int64_t k = 0; k < columns; ++k) {
+        store<L>(p, at == broadcast<L>(position) ? grad : Vector<V, L>{});
+        p += window.column_step;
+        position += window.column_position;
+      }
     }
+    window.first += step * c;
+    window.position += static_cast<int32_t>(step);
   }
 }
 
 template <class T>
 void max_scatter(const PoolGrid& grid, int64_t row, const T* grad_y, const int32_t* argmax,
                  T* grad_x) {
-  const int64_t c = grid.c, first = row * grid.columns.out * c;
-  for_each_window(grid, row, [&](int64_t i, const Window& window, bool has_next) {
-    const auto block = [&]<int L>(int64_t channel) __attribute__((always_inline)) {
+  const int64_t c = grid.c, first = row * grid.columns.out * c, step = grid.columns.stride;
+  for_each_window(grid, row, [&](int64_t i, const Window& window, int64_t whole) {
+    const bool pairs = window.rows == 2 && window.columns == 2;
+    const auto run = [&]<int L>(int64_t channel, int64_t count) {
       const int64_t at = first + i * c + channel;
-      if (window.rows == 2 && window.columns == 2) {
-        max_scatter_block<L, 2>(window, grad_y + at, argmax + at, grad_x + channel);
-      } else {
-        max_scatter_block<L, 0>(window, grad_y + at, argmax + at, grad_x + channel);
-      }
+      const auto of = pairs ? max_scatter_run<L, 2, T> : max_scatter_run<L, 0, T>;
+      of(window, count, step, c, grad_y + at, argmax + at, grad_x + channel);
     };
-    if (has_next && in_one_block<T, kLanes<T>>(c, block)) return;
-    for_each_block<T, kLanes<T>>(c, block);
+    if (whole > 0 && in_one_block<T, kLanes<T>>(
+                         c, [&]<int L>(int64_t) { run.template operator()<L>(0, whole); }))
+      return whole;
+    for_each_block<T, kLanes<T>>(
+        c, [&]<int L>(int64_t channel) { run.template operator()<L>(channel, 1); });
+    return int64_t{1};
   });
 }
 
@@ -225,7 +252,7 @@ inline Compute<T> divisor(const PoolGrid& grid, int64_t row, int64_t column) {
 template <class T, class V = Compute<T>>
 void average(const PoolGrid& grid, int64_t row, const T* x, T* y) {
   const int64_t c = grid.c, first = row * grid.columns.out * c;
-  for_each_window(grid, row, [&](int64_t i, const Window& window, bool) {
+  for_each_window(grid, row, [&](int64_t i, const Window& window, int64_t) {
     const V count = divisor<T>(grid, row, i);
     for_each_block<T, kLanes<T>>(c, [&]<int L>(int64_t channel) {
       Vector<V, L> total = {};
@@ -237,6 +264,7 @@ void average(const PoolGrid& grid, int64_t row, const T* x, T* y) {
       }
       store<L>(y + first + i * c + channel, total / count);
     });
+    return int64_t{1};
   });
 }
 
