@@ -27,16 +27,6 @@ __global__ void copy_kernel(const Bits* x, Bits* y, StridedSpace<2, Index> space
   });
 }
 
-template <class T, class Index>
-__global__ void accumulate_kernel(const T* x, T* y, StridedSpace<2, Index> space) {
-  for_each_item(space.numel, [&](Index i) {
-    Index offset[2];
-    space.offsets(i, offset);
-    using C = Compute<T>;
-    y[offset[1]] = convert<T>(convert<C>(y[offset[1]]) + convert<C>(x[offset[0]]));
-  });
-}
-
 template <class From, class Index>
 __device__ void store(DType dtype, void* y, Index offset, From value) {
   switch (dtype) {
@@ -116,7 +106,7 @@ void arange(const ArangeArgs& a, Stream stream) {
 
 void copy(const CopyArgs& a, Stream stream) {
   const size_t item = item_size(a.x_dtype);
-  if (a.x_dtype == a.y_dtype && !a.accumulate && is_block(a)) {
+  if (a.x_dtype == a.y_dtype && is_block(a)) {
     check(cudaMemcpyAsync(a.y, a.x, static_cast<size_t>(a.shape[0]) * item,
                           cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream.handle)),
           "copy");
@@ -125,15 +115,7 @@ void copy(const CopyArgs& a, Stream stream) {
   with_space<2>(a.shape, {&a.x_strides, &a.y_strides}, [&](const auto& space) {
     using Space = std::remove_cvref_t<decltype(space)>;
     using Index = decltype(Space::numel);
-    if (a.accumulate) {
-      with_type(a.x_dtype, [&](auto type) {
-        using T = typename decltype(type)::type;
-        if constexpr (!std::is_integral_v<T>) {
-          launch_items("copy", accumulate_kernel<T, Index>, space.numel, stream,
-                       static_cast<const T*>(a.x), static_cast<T*>(a.y), space);
-        }
-      });
-    } else if (a.x_dtype == a.y_dtype) {
+    if (a.x_dtype == a.y_dtype) {
       with_bits(item, [&](auto type) {
         using Bits = typename decltype(type)::type;
         launch_items("copy", copy_kernel<Bits, Index>, space.numel, stream,

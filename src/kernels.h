@@ -24,14 +24,12 @@ struct FillArgs {
   double value;
 };
 
-/// y[i] = convert(x[i]) over a strided index space; any pair of types. `accumulate` adds instead
-/// (same floating type only).
+/// y[i] = convert(x[i]) over a strided index space; any pair of types.
 struct CopyArgs {
   DType x_dtype, y_dtype;
   const void* x;
   void* y;
   Dims shape, x_strides, y_strides;  // coalesced, in the order of y's strides; never empty
-  bool accumulate;
 };
 
 enum class Distribution : uint8_t { kUniform, kNormal };
@@ -292,9 +290,9 @@ struct BatchNormArgs {
   RowMoments moments = {};  // of x; null values: not known yet. Training only
 };
 /// `mean` and `invstd` are those that the forward used. Any gradient may be null, but the
-/// residual's exactly where `y` is: it is grad_y where y > 0. With `relu` and no y, which then was
-/// computed from batch statistics and no residual, its sign is computed again, by the forward's
-/// operations.
+/// residual's exactly where `y` is: it is grad_y where y > 0, and may take its memory. With `relu`
+/// and no y, which then was computed from batch statistics and no residual, its sign is computed
+/// again, by the forward's operations.
 struct BatchNormBackwardArgs {
   DType dtype;
   int64_t rows, c;

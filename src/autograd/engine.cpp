@@ -94,12 +94,10 @@ Tensor accumulated(const Tensor& leaf, Tensor&& incoming) {
   const Tensor existing = leaf.grad();
   Tensor grad = existing.defined() ? add(existing, incoming) : std::move(incoming);
   incoming = Tensor();
-  const bool unshared = grad.impl_ptr().use_count() == 1 && grad.impl().storage.use_count() == 1 &&
-                        !grad.impl().storage->owner;
   const auto matches = [&](MemoryFormat format) {
     return leaf.is_contiguous(format) && grad.is_contiguous(format);
   };
-  if (unshared && grad.is_dense() &&
+  if (is_unshared(grad) && grad.is_dense() &&
       (matches(MemoryFormat::kContiguous) || matches(MemoryFormat::kChannelsLast) ||
        grad.strides() == leaf.strides())) {
     return grad;

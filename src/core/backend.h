@@ -32,19 +32,19 @@ struct Backend {
   Stream (*current_stream)(Device device);
   /// Order with another library's stream: it waits for this device's work so far, or the device's
   /// work from now on waits for what it was given. Null where there are no streams.
-  void (*release_to)(Device device, void* stream);
-  void (*wait_for)(Device device, void* stream);
+  void (*release_to)(Device device, void* stream) = nullptr;
+  void (*wait_for)(Device device, void* stream) = nullptr;
   // Events: points in the device's work. Null where all work is done when a call returns.
-  void* (*create_event)(Device device);
-  void (*record_event)(void* event, Device device);
-  double (*elapsed_ms)(void* start, void* end, Device device);  // waits for `end`
-  void (*destroy_event)(void* event);
+  void* (*create_event)(Device device) = nullptr;
+  void (*record_event)(void* event, Device device) = nullptr;
+  double (*elapsed_ms)(void* start, void* end, Device device) = nullptr;  // waits for `end`
+  void (*destroy_event)(void* event) = nullptr;
   /// Between begin and end, what the calling thread gives to the device is kept, not done. All null
   /// on a device without graphs: launch() then keeps the calls.
-  void (*begin_capture)(Device device);
-  void* (*end_capture)(Device device);
-  void (*replay)(void* graph, Device device);
-  void (*destroy_graph)(void* graph);
+  void (*begin_capture)(Device device) = nullptr;
+  void* (*end_capture)(Device device) = nullptr;
+  void (*replay)(void* graph, Device device) = nullptr;
+  void (*destroy_graph)(void* graph) = nullptr;
 };
 
 /// The backend of a device that exists. Throws DeviceError with the reason otherwise.

@@ -64,4 +64,10 @@ struct RandomStretch {
 /// Reserves `count` values from a multiple of four on.
 RandomStretch reserve_random(Device device, int64_t count);
 
+/// Whether nobody else has the tensor or sees its memory, which may then be written or given away.
+inline bool is_unshared(const Tensor& x) {
+  const std::shared_ptr<Storage>& storage = x.impl().storage;
+  return x.impl_ptr().use_count() == 1 && storage.use_count() == 1 && !storage->owner;
+}
+
 }  // namespace striate

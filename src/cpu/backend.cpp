@@ -69,16 +69,6 @@ constexpr Backend kBackend = {
         },
     .synchronize = [](Device) {},
     .current_stream = [](Device) { return Stream{}; },
-    .release_to = nullptr,
-    .wait_for = nullptr,
-    .create_event = nullptr,
-    .record_event = nullptr,
-    .elapsed_ms = nullptr,
-    .destroy_event = nullptr,
-    .begin_capture = nullptr,
-    .end_capture = nullptr,
-    .replay = nullptr,
-    .destroy_graph = nullptr,
 };
 
 }  // namespace

@@ -92,19 +92,26 @@ void batch_statistics(const BatchNormArgs& args) {
     const auto count_of = [&](int64_t k) {
       return static_cast<double>(std::min(chunk_rows, args.rows - k * chunk_rows));
     };
-    for (int64_t j = 0; j < columns; ++j) {
-      double mean = 0, m2 = 0;
-      for (int64_t k = 0; k < chunks; ++k) mean += count_of(k) * value(k, 0)[j];
-      mean /= n;
+    constexpr int64_t kBlock = 64;
+    for (int64_t first = 0; first < columns; first += kBlock) {
+      const int64_t width = std::min(kBlock, columns - first);
+      double mean[kBlock] = {}, m2[kBlock] = {};
+      for (int64_t k = 0; k < chunks; ++k)
+        for (int64_t j = 0; j < width; ++j) mean[j] += count_of(k) * value(k, 0)[first + j];
+      for (double& sum : mean) sum /= n;
       for (int64_t k = 0; k < chunks; ++k) {
-        const double offset = value(k, 0)[j] - mean;
-        m2 += value(k, 1)[j] + count_of(k) * offset * offset;
+        for (int64_t j = 0; j < width; ++j) {
+          const double offset = value(k, 0)[first + j] - mean[j];
+          m2[j] += value(k, 1)[first + j] + count_of(k) * offset * offset;
+        }
       }
-      const int64_t i = column + j;
-      static_cast<V*>(args.save_mean)[i] = static_cast<V>(mean);
-      static_cast<V*>(args.save_invstd)[i] = static_cast<V>(1 / std::sqrt(m2 / n + args.eps));
-      move(args.running_mean, i, mean);
-      move(args.running_var, i, m2 / (n - 1));
+      for (int64_t j = 0; j < width; ++j) {
+        const int64_t i = column + first + j;
+        static_cast<V*>(args.save_mean)[i] = static_cast<V>(mean[j]);
+        static_cast<V*>(args.save_invstd)[i] = static_cast<V>(1 / std::sqrt(m2[j] / n + args.eps));
+        move(args.running_mean, i, mean[j]);
+        move(args.running_var, i, m2[j] / (n - 1));
+      }
     }
   };
   if (const double* values = args.moments.values) {
@@ -190,10 +197,11 @@ void batch_norm_backward_of(const BatchNormBackwardArgs& args) {
                 parts(chunk, 0), parts(chunk, 1));
           },
           [&](int64_t column, int64_t columns, const auto& parts, int64_t chunks, int64_t) {
+            sum_parts(parts, chunks, 0, columns, grad_bias + column);
+            sum_parts(parts, chunks, 1, columns, grad_weight + column);
             for (int64_t j = 0; j < columns; ++j) {
               const int64_t k = column + j, i = group.first + k;
-              grad_bias[k] = sum_parts<2>(parts, chunks, 0, j);
-              grad_weight[k] = sum_parts<2>(parts, chunks, 1, j) * invstds[i];
+              grad_weight[k] *= invstds[i];
               if (args.grad_bias) static_cast<V*>(args.grad_bias)[i] = static_cast<V>(grad_bias[k]);
               if (args.grad_weight) {
                 static_cast<V*>(args.grad_weight)[i] = static_cast<V>(grad_weight[k]);

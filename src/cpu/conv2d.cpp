@@ -1,11 +1,10 @@
 // Convolution's entry points: which algorithm runs a pass, and the call to it.
 #include <algorithm>
+#include <span>
 
-#include "cpu/conv2d_bfloat16.h"
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_col2im.h"
-#include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_pass.h"
-#include "cpu/linear_in_place.h"
 #include "cpu/winograd.h"
 #include "striate/runtime.h"
 
@@ -30,60 +29,91 @@ double direct_seconds(const WinogradGeometry& g, size_t item) {
 
 double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
   const double weight = 1.0 * g.points() * g.channels * g.filters;
-  const double transforms = kTransformFlops * g.points() * (g.channels + g.filters);
+  const double products = 2.0 * g.channels * g.filters;
+  const double transforms = kTransformFlops * (g.channels + g.filters);
   // The weight gradient's sums are written and read again.
   const int passes = pass == ConvPass::kWeightGrad ? 2 : 1;
-  return seconds((2 * weight + transforms) * g.tiles(), passes * weight * item);
+  return seconds((products + transforms) * g.tile_points(), passes * weight * item);
 }
 
-/// The fastest algorithm by the model: a function of the shape and the instruction set alone.
-template <class T>
-Algorithm choose(const Conv2dGeometry& g, ConvPass pass) {
-  if (pass != ConvPass::kWeightGrad && in_place_pays<T>(g)) return kInPlace;
-  const int64_t m = winograd_edge<T>(g, pass);
-  if (m > 0) return static_cast<Algorithm>(m);
-  return col2im_pays<T>(g, pass) ? kCol2im : kDirect;
+template <class T, int64_t kEdge>
+ConvAlgorithm<T> winograd_algorithm() {
+  return {
+      .name = kEdge == 2 ? "winograd2" : "winograd4",
+      .pays = [](const Conv2dGeometry& g,
+                 ConvPass pass) { return winograd_edge<T>(g, pass) == kEdge; },
+      .plan =
+          [](const Conv2dGeometry& g, ConvPass pass) {
+            const WinogradGeometry tiles = winograd_geometry(g, pass, kEdge);
+            return pass == ConvPass::kWeightGrad ? winograd_weight_grad_plan<T>(tiles)
+                                                 : winograd_plan<T>(tiles);
+          },
+      .pack =
+          [](const Conv2dPackArgs& args) {
+            winograd_pack<T>(winograd_geometry(args.g, args.pass, kEdge), args);
+          },
+      .run =
+          [](const ConvCall<T>& c) {
+            winograd(winograd_geometry(c.g, c.pass, kEdge), c.plan, c.x, c.packed, c.epilogue, c.y,
+                     c.workspace);
+          },
+      .weight_grad =
+          [](const Conv2dWeightGradArgs& args) {
+            winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, kEdge), args.plan,
+                                 static_cast<const T*>(args.x), static_cast<const T*>(args.grad_y),
+                                 static_cast<T*>(args.grad_weight), args.workspace);
+          },
+      .adds_term = true,
+  };
 }
 
-/// By Algorithm.
-constexpr const char* kNames[] = {"direct", "col2im", "winograd2", "in_place", "winograd4"};
-
 template <class T>
-Conv2dPlan make_plan(const Conv2dGeometry& g, ConvPass pass) {
-  const Algorithm algorithm = choose<T>(g, pass);
-  if (pass == ConvPass::kWeightGrad) {
-    return algorithm == kDirect
-               ? weight_grad_plan<T>(g)
-               : winograd_weight_grad_plan<T>(winograd_geometry(g, pass, algorithm));
-  }
-  switch (algorithm) {
-    case kDirect:
-      return direct_plan<T>(g, pass);
-    case kCol2im:
-      return col2im_plan<T>(g);
-    case kInPlace:
-      return in_place_plan<T>(g, pass);
-    default:
-      return winograd_plan<T>(winograd_geometry(g, pass, algorithm));
-  }
+ConvAlgorithm<T> col2im_algorithm() {
+  return {.name = "col2im",
+          .pays = col2im_pays<T>,
+          .plan = [](const Conv2dGeometry& g, ConvPass) { return col2im_plan<T>(g); },
+          .pack = col2im_pack<T>,
+          .run =
+              [](const ConvCall<T>& c) {
+                col2im(c.g, c.x, static_cast<const T*>(c.packed), c.epilogue.bias, c.y);
+              },
+          .weight_grad = nullptr};
 }
 
-/// Forward, or input gradient with grad_y for x and grad_x for y.
+/// From the most to the least special.
 template <class T>
-void run(const Conv2dGeometry& g, ConvPass pass, const Conv2dPlan& plan, const T* x,
-         const T* packed, Epilogue<T> epilogue, T* y, void* workspace) {
-  epilogue.stream = streams(g, pass, y);
-  switch (plan.algorithm) {
-    case kDirect:
-      return direct(g, pass, x, packed, epilogue, y, workspace);
-    case kCol2im:
-      return col2im(g, x, packed, epilogue.bias, y);
-    case kInPlace:
-      return in_place(g, pass, x, packed, epilogue, y, workspace);
-    default:
-      return winograd(winograd_geometry(g, pass, plan.algorithm), plan, x, packed, epilogue, y,
-                      workspace);
-  }
+std::span<const ConvAlgorithm<T>> algorithms() {
+  static const ConvAlgorithm<T> table[] = {
+      in_place_algorithm<T>(),    winograd_algorithm<T, 2>(),
+      winograd_algorithm<T, 4>(), col2im_algorithm<T>(),
+      planar_algorithm<T>(),      narrow_algorithm<T>(),
+      direct_algorithm<T>(),      direct_weight_grad_algorithm<T>()};
+  return table;
+}
+/// Few filters are faster as floats than in pairs.
+template <>
+std::span<const ConvAlgorithm<BFloat16>> algorithms() {
+  static const ConvAlgorithm<BFloat16> table[] = {
+      winograd_algorithm<BFloat16, 2>(),
+      winograd_algorithm<BFloat16, 4>(),
+      widened_algorithm<planar_algorithm<float>>(),
+      direct_algorithm<BFloat16>(),
+      direct_weight_grad_algorithm<BFloat16>(),
+      widened_algorithm<narrow_algorithm<float>>(),
+      widened_algorithm<direct_algorithm<float>>(),
+      widened_algorithm<direct_weight_grad_algorithm<float>>()};
+  return table;
+}
+
+/// The forward's or the input gradient's args; `term` is another one of the result.
+template <class T, class Args>
+void run(ConvPass pass, const Args& args, const void* source, const void* term, bool relu,
+         void* result) {
+  T* y = static_cast<T*>(result);
+  const Epilogue<T> epilogue{static_cast<const Compute<T>*>(args.bias), distance_to(term, y), relu,
+                             streams(args.g, pass, y)};
+  algorithms<T>()[args.plan.algorithm].run({args.g, pass, args.plan, static_cast<const T*>(source),
+                                            args.packed, epilogue, y, args.workspace});
 }
 
 }  // namespace
@@ -105,62 +135,41 @@ int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
   }
   return best;
 }
-template int64_t winograd_edge<BFloat16>(const Conv2dGeometry&, ConvPass);
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
-  if (dtype == DType::kBFloat16) return bfloat16_plan(g, pass);
-  Conv2dPlan plan = with_type(dtype, [&]<class T>() { return make_plan<T>(g, pass); });
-  plan.name = kNames[plan.algorithm];
-  plan.adds_term = plan.algorithm != kCol2im && plan.algorithm != kInPlace;
+  Conv2dPlan plan;
+  with_floating(dtype, [&]<class T>(T) {
+    const auto all = algorithms<T>();
+    const auto row = std::find_if(all.begin(), all.end(), [&](const ConvAlgorithm<T>& algorithm) {
+      return algorithm.pays(g, pass);
+    });
+    plan = row->plan(g, pass);
+    plan.algorithm = static_cast<int32_t>(row - all.begin());
+    plan.name = row->name;
+    plan.adds_term = row->adds_term;
+  });
   return plan;
 }
 
 void conv2d_pack(const Conv2dPackArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) return bfloat16_pack(args);
-  with_type(args.dtype, [&]<class T>() {
-    switch (args.plan.algorithm) {
-      case kDirect:
-        return direct_pack<T>(args);
-      case kCol2im:
-        return col2im_pack<T>(args);
-      case kInPlace:
-        return in_place_pack<T>(args);
-      default:
-        return winograd_pack<T>(winograd_geometry(args.g, args.pass, args.plan.algorithm), args);
-    }
-  });
+  with_floating(args.dtype, [&]<class T>(T) { algorithms<T>()[args.plan.algorithm].pack(args); });
 }
 
 void conv2d(const Conv2dArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) return bfloat16_conv2d(args);
-  with_type(args.dtype, [&]<class T>() {
-    T* y = static_cast<T*>(args.y);
-    const Epilogue<T> epilogue{static_cast<const T*>(args.bias), distance_to(args.residual, y),
-                               args.relu};
-    run(args.g, ConvPass::kForward, args.plan, static_cast<const T*>(args.x),
-        static_cast<const T*>(args.packed), epilogue, y, args.workspace);
+  with_floating(args.dtype, [&]<class T>(T) {
+    run<T>(ConvPass::kForward, args, args.x, args.residual, args.relu, args.y);
   });
 }
 
 void conv2d_input_grad(const Conv2dInputGradArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) return bfloat16_input_grad(args);
-  with_type(args.dtype, [&]<class T>() {
-    T* grad_x = static_cast<T*>(args.grad_x);
-    run(args.g, ConvPass::kInputGrad, args.plan, static_cast<const T*>(args.grad_y),
-        static_cast<const T*>(args.packed),
-        {static_cast<const T*>(args.bias), distance_to(args.term, grad_x)}, grad_x, args.workspace);
+  with_floating(args.dtype, [&]<class T>(T) {
+    run<T>(ConvPass::kInputGrad, args, args.grad_y, args.term, false, args.grad_x);
   });
 }
 
 void conv2d_weight_grad(const Conv2dWeightGradArgs& args, Stream) {
-  if (args.dtype == DType::kBFloat16) return bfloat16_weight_grad(args);
-  with_type(args.dtype, [&]<class T>() {
-    if (args.plan.algorithm == kDirect) return direct_weight_grad<T>(args);
-    winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, args.plan.algorithm),
-                         args.plan, static_cast<const T*>(args.x),
-                         static_cast<const T*>(args.grad_y), static_cast<T*>(args.grad_weight),
-                         args.workspace);
-  });
+  with_floating(args.dtype,
+                [&]<class T>(T) { algorithms<T>()[args.plan.algorithm].weight_grad(args); });
 }
 
 }  // namespace striate::cpu

@@ -5,6 +5,8 @@
 
 namespace striate::cpu {
 
+inline constexpr int32_t kCol2im = 0;  // until conv2d.cpp says which row of its table it is
+
 /// Whether this beats direct convolution by a count of vector operations: a function of the shape
 /// and the instruction set alone.
 template <class T>

@@ -7,10 +7,8 @@
 // group. The input gradient of a strided convolution is one product for each phase of the stride,
 // each reading only the taps that hit it, so no zero is ever multiplied. Few filters, which would
 // leave the vectors mostly empty, are a matter of conv2d_planar.cpp.
-#include "cpu/conv2d_direct.h"
-
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
-#include "cpu/conv2d_planar.h"
 
 namespace striate::cpu {
 namespace {
@@ -55,17 +53,21 @@ constexpr int64_t kBlockPixels = 16 * kMaxTileRows;
 /// One group and pair of phases: result pixels (n, rows.count, columns.count) x filters.
 template <class T>
 struct Product {
-  const T* source;  // base of the first pixel
-  T* result;        // likewise
-  int64_t n, rows, columns;
-  int64_t source_image, source_row, source_pixel;  // steps between neighbouring result pixels
-  int64_t result_image, result_row, result_pixel;
-  const Phase& vertical;      // of the rows
-  int64_t source_rows;        // without the border
-  std::vector<int64_t> taps;  // by rows of the kernel
-  int64_t k, filters;
+  const Pass& pass;
+  const Phase &vertical, &horizontal;
+  const T* source;                   // base of the first pixel
+  T* result;                         // likewise
+  const std::vector<int64_t>& taps;  // by rows of the kernel
+  int64_t k;
   const T* packed;
   Epilogue<T> epilogue;
+  int64_t n = pass.source.n, rows = vertical.count, columns = horizontal.count;
+  int64_t filters = pass.filters, source_rows = pass.source.h;  // without the border
+  // Steps between neighbouring result pixels.
+  int64_t source_image = pass.source.image(), source_row = vertical.source_step * pass.source.row();
+  int64_t source_pixel = horizontal.source_step * pass.source.pixel();
+  int64_t result_image = pass.result_image, result_row = vertical.step * pass.result_row;
+  int64_t result_pixel = horizontal.step * pass.result_pixel;
 
   void run() const;
   /// Result pixels [first_pixel, first_pixel + pixels) of `count` panels.
@@ -189,12 +191,17 @@ void Product<T>::run() const {
   });
 }
 
-}  // namespace
+/// Channels of bfloat16 are summed two by two, so each of several groups must have an even number
+/// of them.
+template <class T>
+bool pays(const Conv2dGeometry& g, ConvPass pass) {
+  if (pass == ConvPass::kWeightGrad || kStep<T> == 1) return pass != ConvPass::kWeightGrad;
+  const int64_t channels = (pass == ConvPass::kInputGrad ? g.o : g.c) / g.groups;
+  return isa().multiplies_bfloat16() && (g.groups == 1 || channels % kStep<T> == 0);
+}
 
 template <class T>
-Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
-  if constexpr (kStep<T> == 1)
-    if (planar_pays<T>(g, pass_kind)) return planar_plan<T>(g, pass_kind);
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass pass_kind) {
   const Pass pass = make_pass(g, pass_kind, kStep<T>);
   int64_t packed = 0;
   for (const Phase& rows : pass.rows)
@@ -204,9 +211,7 @@ Conv2dPlan direct_plan(const Conv2dGeometry& g, ConvPass pass_kind) {
 }
 
 template <class T>
-void direct_pack(const Conv2dPackArgs& args) {
-  if constexpr (kStep<T> == 1)
-    if (planar_pays<T>(args.g, args.pass)) return planar_pack<T>(args);
+void pack(const Conv2dPackArgs& args) {
   const Pass pass = make_pass(args.g, args.pass, kStep<T>);
   const std::vector<Panel> all = panels<T>(pass.filters, true);
   const int64_t panel_count = static_cast<int64_t>(all.size());
@@ -216,16 +221,13 @@ void direct_pack(const Conv2dPackArgs& args) {
       const int64_t size = packed_size<T>(pass, rows, columns);
       const int64_t depth =
           static_cast<int64_t>(rows.taps.size() * columns.taps.size()) * pass.channels;
-      parallel_for(args.g.groups * panel_count,
-                   ceil_div(32768, std::max<int64_t>(1, depth * kMaxTileWidth)),
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) {
-                       const Panel& panel = all[i % panel_count];
-                       const int64_t group = i / panel_count;
-                       T* target = packed + group * size + panel.column * depth;
-                       pack_panel<T>(args, pass, rows, columns, group, panel, target);
-                     }
-                   });
+      const int64_t grain = ceil_div(32768, std::max<int64_t>(1, depth * kMaxTileWidth));
+      parallel_for_each(args.g.groups * panel_count, grain, [&](int64_t i) {
+        const Panel& panel = all[i % panel_count];
+        const int64_t group = i / panel_count;
+        T* target = packed + group * size + panel.column * depth;
+        pack_panel<T>(args, pass, rows, columns, group, panel, target);
+      });
       packed += args.g.groups * size;
     }
   }
@@ -233,17 +235,12 @@ void direct_pack(const Conv2dPackArgs& args) {
 
 /// Forward and input gradient differ only in their phases and in which way the weight is packed.
 template <class T>
-void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* packed,
-            const Epilogue<T>& epilogue, T* y, void* workspace) {
-  if constexpr (kStep<T> == 1)
-    if (planar_pays<T>(g, pass_kind)) return planar_conv2d<T>(g, x, packed, epilogue, y);
-  const Pass pass = make_pass(g, pass_kind, kStep<T>);
+void run(const ConvCall<T>& call) {
+  const Conv2dGeometry& g = call.g;
+  const Pass pass = make_pass(g, call.pass, kStep<T>);
   const Source& s = pass.source;
-  const T* source = bordered(s, x, static_cast<T*>(workspace));
-  const bool backward = pass_kind == ConvPass::kInputGrad;
-  const int64_t result_pixel = backward ? g.c : g.o;
-  const int64_t result_row = (backward ? g.w : g.ow) * result_pixel;
-  const int64_t result_image = (backward ? g.h : g.oh) * result_row;
+  const T* source = bordered(s, call.x, static_cast<T*>(call.workspace));
+  const T* packed = static_cast<const T*>(call.packed);
   for (const Phase& rows : pass.rows) {
     for (const Phase& columns : pass.columns) {
       std::vector<int64_t> taps;
@@ -257,41 +254,26 @@ void direct(const Conv2dGeometry& g, ConvPass pass_kind, const T* x, const T* pa
       }
       const int64_t k = pass.channels * (merged ? static_cast<int64_t>(columns.taps.size()) : 1);
       for (int64_t group = 0; group < g.groups; ++group) {
-        Product<T>{
-            source + group * pass.channels,
-            y + rows.start * result_row + columns.start * result_pixel + group * pass.filters,
-            g.n,
-            rows.count,
-            columns.count,
-            s.image(),
-            rows.source_step * s.row(),
-            columns.source_step * s.pixel(),
-            result_image,
-            rows.step * result_row,
-            columns.step * result_pixel,
-            rows,
-            s.h,
-            taps,
-            k,
-            pass.filters,
-            packed,
-            {epilogue.bias ? epilogue.bias + group * pass.filters : nullptr, epilogue.residual,
-             epilogue.relu, epilogue.stream}}
-            .run();
+        Epilogue<T> epilogue = call.epilogue;
+        if (epilogue.bias) epilogue.bias += group * pass.filters;
+        const T* first = source + group * pass.channels;
+        T* result = call.y + rows.start * pass.result_row + columns.start * pass.result_pixel +
+                    group * pass.filters;
+        Product<T>{pass, rows, columns, first, result, taps, k, packed, epilogue}.run();
         packed += packed_size<T>(pass, rows, columns);
       }
     }
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                     \
-  template Conv2dPlan direct_plan<T>(const Conv2dGeometry&, ConvPass);                             \
-  template void direct_pack<T>(const Conv2dPackArgs&);                                             \
-  template void direct<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, const Epilogue<T>&, \
-                          T*, void*);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-STRIATE_INSTANTIATE(BFloat16)
-#undef STRIATE_INSTANTIATE
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> direct_algorithm() {
+  return {kStep<T> == 1 ? "direct" : "pairs", pays<T>, plan<T>, pack<T>, run<T>, nullptr, true};
+}
+template ConvAlgorithm<float> direct_algorithm();
+template ConvAlgorithm<double> direct_algorithm();
+template ConvAlgorithm<BFloat16> direct_algorithm();
 
 }  // namespace striate::cpu

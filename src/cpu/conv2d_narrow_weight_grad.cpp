@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/conv2d_direct.h"
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -25,26 +25,23 @@ struct Layout {
         splits(std::min(kMinUnits, g.n * g.oh)) {}
 };
 
-}  // namespace
-
 template <class T>
-bool narrow_weight_grad_pays(const Conv2dGeometry& g) {
+bool pays(const Conv2dGeometry& g, ConvPass pass) {
   const GemmKernels<T>& gemm = isa().gemm<T>();
   const int64_t run = g.kw * g.c;
-  return g.groups == 1 && (g.kw == 1 || g.dilation_w == 1) &&
+  return pass == ConvPass::kWeightGrad && g.groups == 1 && (g.kw == 1 || g.dilation_w == 1) &&
          g.o >= gemm.shapes[gemm.count - 1].width && g.o % gemm.shapes[0].width == 0 &&
          run * vector_registers<T>(g.o) < g.o * vector_registers<T>(run);
 }
 
 template <class T>
-Conv2dPlan narrow_weight_grad_plan(const Conv2dGeometry& g) {
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass) {
   const Layout<T> layout(g);
-  return {kDirect, 0,
-          (layout.source.copy_size() + layout.splits * layout.columns * g.o) * sizeof(T)};
+  return {0, 0, (layout.source.copy_size() + layout.splits * layout.columns * g.o) * sizeof(T)};
 }
 
 template <class T>
-void narrow_weight_grad(const Conv2dWeightGradArgs& args) {
+void weight_grad(const Conv2dWeightGradArgs& args) {
   const Conv2dGeometry& g = args.g;
   const Layout<T> layout(g);
   const Source& s = layout.source;
@@ -102,12 +99,13 @@ void narrow_weight_grad(const Conv2dWeightGradArgs& args) {
   });
 }
 
-#define STRIATE_INSTANTIATE(T)                                           \
-  template bool narrow_weight_grad_pays<T>(const Conv2dGeometry&);       \
-  template Conv2dPlan narrow_weight_grad_plan<T>(const Conv2dGeometry&); \
-  template void narrow_weight_grad<T>(const Conv2dWeightGradArgs&);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-#undef STRIATE_INSTANTIATE
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> narrow_algorithm() {
+  return {"narrow", pays<T>, plan<T>, nullptr, nullptr, weight_grad<T>};
+}
+template ConvAlgorithm<float> narrow_algorithm();
+template ConvAlgorithm<double> narrow_algorithm();
 
 }  // namespace striate::cpu

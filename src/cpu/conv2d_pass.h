@@ -24,9 +24,6 @@ inline int64_t split_point(int64_t count, int64_t parts, int64_t part) {
   return count * part / parts;
 }
 
-/// What Conv2dPlan::algorithm says here; Winograd's are the edges of their output tiles.
-enum Algorithm : int32_t { kDirect = 0, kCol2im = 1, kWinograd2 = 2, kInPlace = 3, kWinograd4 = 4 };
-
 /// A kernel position and the source coordinate it reads, relative to base = index * source_step.
 struct Tap {
   int64_t kernel, offset;
@@ -103,12 +100,13 @@ struct Source {
 struct Pass {
   std::vector<Phase> rows, columns;
   Source source;
-  int64_t channels, filters;  // per group: summed over, computed
+  int64_t channels, filters;                       // per group: summed over, computed
+  int64_t result_pixel, result_row, result_image;  // strides of the result
 };
 
 /// `step` channels are summed at once; several groups have whole steps of them.
 inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass, int64_t step = 1) {
-  Pass result{phases(vertical(g), pass), phases(horizontal(g), pass), {}, 0, 0};
+  Pass result{phases(vertical(g), pass), phases(horizontal(g), pass), {}, 0, 0, 0, 0, 0};
   const bool backward = pass == ConvPass::kInputGrad;
   const int64_t c = backward ? g.o : g.c, padded = ceil_div(c, step) * step;
   result.source = {g.n,        backward ? g.oh : g.h, backward ? g.ow : g.w, c, padded, {}, {},
@@ -119,7 +117,10 @@ inline Pass make_pass(const Conv2dGeometry& g, ConvPass pass, int64_t step = 1) 
   source.copied |=
       source.rows.before + source.rows.after + source.columns.before + source.columns.after > 0;
   result.channels = padded / g.groups;
-  result.filters = (backward ? g.c : g.o) / g.groups;
+  result.result_pixel = backward ? g.c : g.o;
+  result.result_row = (backward ? g.w : g.ow) * result.result_pixel;
+  result.result_image = (backward ? g.h : g.oh) * result.result_row;
+  result.filters = result.result_pixel / g.groups;
   return result;
 }
 
@@ -216,28 +217,24 @@ const T* bordered(const Source& s, const T* x, T* copy) {
   const int64_t height = s.h + s.rows.before + s.rows.after;
   const int64_t left = s.columns.before * s.pixel(), middle = s.w * s.pixel();
   const int64_t right = s.columns.after * s.pixel();
-  parallel_for(s.n * height, std::max<int64_t>(1, 65536 / s.row()),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   T* target = copy + i * s.row();
-                   const int64_t y = i % height - s.rows.before;
-                   if (y < 0 || y >= s.h) {
-                     std::fill_n(target, s.row(), T{});
-                     continue;
-                   }
-                   std::fill_n(target, left, T{});
-                   const T* row = x + ((i / height) * s.h + y) * s.w * s.c;
-                   target += left;
-                   if (s.padded == s.c) {
-                     std::copy_n(row, middle, target);
-                   } else {
-                     std::fill_n(target, middle, T{});
-                     for (int64_t p = 0; p < s.w; ++p)
-                       std::copy_n(row + p * s.c, s.c, target + p * s.padded);
-                   }
-                   std::fill_n(target + middle, right, T{});
-                 }
-               });
+  parallel_for_each(s.n * height, std::max<int64_t>(1, 65536 / s.row()), [&](int64_t i) {
+    T* target = copy + i * s.row();
+    const int64_t y = i % height - s.rows.before;
+    if (y < 0 || y >= s.h) {
+      std::fill_n(target, s.row(), T{});
+      return;
+    }
+    std::fill_n(target, left, T{});
+    const T* row = x + ((i / height) * s.h + y) * s.w * s.c;
+    target += left;
+    if (s.padded == s.c) {
+      std::copy_n(row, middle, target);
+    } else {
+      std::fill_n(target, middle, T{});
+      for (int64_t p = 0; p < s.w; ++p) std::copy_n(row + p * s.c, s.c, target + p * s.padded);
+    }
+    std::fill_n(target + middle, right, T{});
+  });
   std::fill_n(copy + s.n * s.image(), kMaxTileWidth, T{});
   return copy;
 }
@@ -266,13 +263,6 @@ bool streams(const Conv2dGeometry& g, ConvPass pass, const T* y) {
   const int64_t channels = backward ? g.c : g.o, item = sizeof(T);
   return past_caches(y, g.n * channels * (backward ? g.h * g.w : g.oh * g.ow) * item,
                      kStreamedBytes, channels / g.groups * item);
-}
-
-/// Calls function.operator()<T>() with the C++ type of a floating dtype.
-template <class Function>
-auto with_type(DType dtype, const Function& function) {
-  if (dtype == DType::kFloat32) return function.template operator()<float>();
-  return function.template operator()<double>();
 }
 
 }  // namespace striate::cpu

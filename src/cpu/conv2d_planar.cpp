@@ -3,12 +3,11 @@
 // A band of result rows at a time, what it reads of the source is copied to planes in the L1 cache:
 // [row][channel][phase][columns], where the phases of a stride hold every stride-th column, so that
 // neighbouring result pixels read neighbouring values. The copy has the border.
-#include "cpu/conv2d_planar.h"
-
 #include <algorithm>
 #include <memory>
 #include <vector>
 
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -95,10 +94,10 @@ int64_t row_cost(const Conv2dGeometry& g) {
   return vectors * g.o * (g.kh * g.kw * g.c + g.o - 1) + copied * g.stride_h;
 }
 
-}  // namespace
-
+/// Whether it takes fewer vector operations than the tile of isa/gemm.h, which has filters (of a
+/// weight gradient: columns of the kernel) in the lanes.
 template <class T>
-bool planar_pays(const Conv2dGeometry& g, ConvPass pass) {
+bool pays(const Conv2dGeometry& g, ConvPass pass) {
   if (pass == ConvPass::kInputGrad || g.groups > 1 || g.o > isa().planar<T>().max_filters)
     return false;
   const int64_t pixels = g.ow * g.kh;
@@ -111,15 +110,15 @@ bool planar_pays(const Conv2dGeometry& g, ConvPass pass) {
 }
 
 template <class T>
-Conv2dPlan planar_plan(const Conv2dGeometry& g, ConvPass pass) {
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass pass) {
   const Layout<T> layout(g, 0);
   const int64_t weight = layout.taps * g.o * int64_t{sizeof(T)};
-  if (pass == ConvPass::kForward) return {kDirect, static_cast<size_t>(weight), 0};
-  return {kDirect, 0, static_cast<size_t>(kMinUnits * weight * layout.lanes)};
+  if (pass == ConvPass::kForward) return {0, static_cast<size_t>(weight), 0};
+  return {0, 0, static_cast<size_t>(kMinUnits * weight * layout.lanes)};
 }
 
 template <class T>
-void planar_pack(const Conv2dPackArgs& args) {
+void pack(const Conv2dPackArgs& args) {
   const Conv2dGeometry& g = args.g;
   const int64_t* strides = args.weight_strides;
   const T* weight = static_cast<const T*>(args.weight);
@@ -132,12 +131,13 @@ void planar_pack(const Conv2dPackArgs& args) {
 }
 
 template <class T>
-void planar_conv2d(const Conv2dGeometry& g, const T* x, const T* packed,
-                   const Epilogue<T>& epilogue, T* y) {
+void forward(const ConvCall<T>& call) {
+  const Conv2dGeometry& g = call.g;
   const Layout<T> layout(g, 0);
   const PlanarTile<T>& tile = isa().planar<T>().tiles[g.o];
   const std::vector<int64_t> taps = layout.offsets();
-  Epilogue<T> cached = epilogue;
+  const T* packed = static_cast<const T*>(call.packed);
+  Epilogue<T> cached = call.epilogue;
   cached.stream = false;
   parallel_for(
       layout.units(), ceil_div(kGrainMacs, std::max<int64_t>(1, layout.macs())),
@@ -145,7 +145,7 @@ void planar_conv2d(const Conv2dGeometry& g, const T* x, const T* packed,
         const auto source = std::make_unique<T[]>(layout.source_size());
         std::vector<PixelVector<T>> pixels;
         for (int64_t unit = begin, listed = 0; unit < end; ++unit) {
-          layout.copy_source(x, unit, source.get());
+          layout.copy_source(call.x, unit, source.get());
           const int64_t rows = layout.rows(unit);
           if (rows != listed) {
             pixels.clear();
@@ -156,7 +156,7 @@ void planar_conv2d(const Conv2dGeometry& g, const T* x, const T* packed,
             while (pixels.size() % tile.vectors != 0) pixels.push_back({source.get(), 0, 0});
             listed = rows;
           }
-          T* target = y + (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow * g.o;
+          T* target = call.y + (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow * g.o;
           for (size_t i = 0; i < pixels.size(); i += tile.vectors)
             tile.tile({&pixels[i], target, taps.data(), layout.taps, packed, cached});
         }
@@ -164,7 +164,7 @@ void planar_conv2d(const Conv2dGeometry& g, const T* x, const T* packed,
 }
 
 template <class T>
-void planar_weight_grad(const Conv2dWeightGradArgs& args) {
+void weight_grad(const Conv2dWeightGradArgs& args) {
   const Conv2dGeometry& g = args.g;
   const Layout<T> layout(g, g.ow * g.o);
   const PlanarTile<T>& tile = isa().planar<T>().tiles[g.o];
@@ -218,15 +218,13 @@ void planar_weight_grad(const Conv2dWeightGradArgs& args) {
   });
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                  \
-  template bool planar_pays<T>(const Conv2dGeometry&, ConvPass);                                \
-  template Conv2dPlan planar_plan<T>(const Conv2dGeometry&, ConvPass);                          \
-  template void planar_pack<T>(const Conv2dPackArgs&);                                          \
-  template void planar_conv2d<T>(const Conv2dGeometry&, const T*, const T*, const Epilogue<T>&, \
-                                 T*);                                                           \
-  template void planar_weight_grad<T>(const Conv2dWeightGradArgs&);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-#undef STRIATE_INSTANTIATE
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> planar_algorithm() {
+  return {"planar", pays<T>, plan<T>, pack<T>, forward<T>, weight_grad<T>, true};
+}
+template ConvAlgorithm<float> planar_algorithm();
+template ConvAlgorithm<double> planar_algorithm();
 
 }  // namespace striate::cpu

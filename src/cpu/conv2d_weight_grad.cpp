@@ -1,8 +1,7 @@
 // The weight gradient of a convolution: a sum of outer products over pixels, cut into chunks whose
 // order is a function of the geometry alone.
-#include "cpu/conv2d_direct.h"
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
-#include "cpu/conv2d_planar.h"
 #include "cpu/kernels.h"
 #include "cpu/outer_product.h"
 
@@ -56,7 +55,7 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   plan.filter_size = g.kh * row_runs * run_length;
 
   // Where panels are read in place, the last one of a run reads whole vectors.
-  const bool packs = packs_b<T>(pass.filters);
+  const bool packs = OuterProducts<T>::packs_b(pass.filters);
   if (!packs && run_length % gemm.shapes[0].width != 0) s.copied = true;
   const std::vector<Panel> of_run = panels<T>(run_length);
   plan.group_panels = g.kh * row_runs * static_cast<int64_t>(of_run.size());
@@ -72,7 +71,7 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
     }
   }
 
-  const int64_t count = g.n * g.oh * g.ow, blocks = row_blocks<T>(pass.filters);
+  const int64_t count = g.n * g.oh * g.ow, blocks = OuterProducts<T>::row_blocks(pass.filters);
   const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
   const int64_t target =
       packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, kMostPixels);
@@ -126,14 +125,8 @@ void window_bases(const WeightGradPlan<T>& plan, const T* source, int64_t first,
   }
 }
 
-}  // namespace
-
 template <class T>
-void direct_weight_grad(const Conv2dWeightGradArgs& args) {
-  if constexpr (kStep<T> == 1) {  // pairs of bfloat16 would have to be made of columns
-    if (planar_pays<T>(args.g, ConvPass::kWeightGrad)) return planar_weight_grad<T>(args);
-    if (narrow_weight_grad_pays<T>(args.g)) return narrow_weight_grad<T>(args);
-  }
+void weight_grad(const Conv2dWeightGradArgs& args) {
   const WeightGradPlan<T> plan = plan_weight_grad<T>(args.g);
   const Conv2dGeometry& g = plan.g;
   const Source& s = plan.pass.source;
@@ -143,7 +136,7 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
   const int64_t filters = plan.pass.filters, size = g.o * plan.filter_size;
   auto* sums = static_cast<Compute<T>*>(plan.sums() > 0 ? workspace + plan.source_bytes()
                                                         : args.grad_weight);
-  const int64_t pixels = g.n * g.oh * g.ow, blocks = row_blocks<T>(filters);
+  const int64_t pixels = g.n * g.oh * g.ow, blocks = OuterProducts<T>::row_blocks(filters);
   const int64_t of_split = plan.units_of_split(), units = of_split * plan.splits;
   const auto first_filter = [&](int64_t part) {
     return split_point(filters, blocks, split_point(blocks, plan.filter_parts, part));
@@ -176,7 +169,7 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
         std::min(filters, ceil_div(blocks, plan.filter_parts) * kMaxTileRows);
     const int64_t dense_size =
         most_filters * ceil_div(plan.group_panels, plan.panel_parts) * kMaxTileWidth;
-    OuterScratch<T> scratch(most_filters, plan.chunk);
+    OuterProducts<T> products(most_filters, plan.chunk);
     const auto dense = std::make_unique_for_overwrite<Compute<T>[]>(
         ceil_div(g.groups, plan.group_parts) * dense_size);
     std::vector<const T*> bases(plan.chunk);
@@ -196,13 +189,12 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
           const OuterSums<T> going_on{dense.get() + (group - unit.group) * dense_size};
           const OuterSums<T> complete{sums + unit.split * size + filter * plan.filter_size,
                                       plan.filter_size};
-          outer_product<T>(
-              {grad_y + first * g.o + filter, g.o, unit.filters, bases.data(),
-               g.stride_w * s.pixel(), count,
-               grad_y + next_first * g.o + next_group * filters + next.filter,
-               next_base + plan.panels[next_group * plan.group_panels + next.panel].offset,
-               chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
-              &plan.panels[group * plan.group_panels + unit.panel], unit.panels, scratch);
+          products.run({grad_y + first * g.o + filter, g.o, unit.filters, bases.data(),
+                        g.stride_w * s.pixel(), count,
+                        grad_y + next_first * g.o + next_group * filters + next.filter,
+                        next_base + plan.panels[next_group * plan.group_panels + next.panel].offset,
+                        chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
+                       &plan.panels[group * plan.group_panels + unit.panel], unit.panels);
         }
       }
     }
@@ -211,21 +203,24 @@ void direct_weight_grad(const Conv2dWeightGradArgs& args) {
 }
 
 template <class T>
-Conv2dPlan weight_grad_plan(const Conv2dGeometry& g) {
-  if constexpr (kStep<T> == 1) {
-    if (planar_pays<T>(g, ConvPass::kWeightGrad)) return planar_plan<T>(g, ConvPass::kWeightGrad);
-    if (narrow_weight_grad_pays<T>(g)) return narrow_weight_grad_plan<T>(g);
-  }
-  const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
-  return {kDirect, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
+bool pays(const Conv2dGeometry&, ConvPass pass) {
+  return pass == ConvPass::kWeightGrad && (kStep<T> == 1 || isa().multiplies_bfloat16());
 }
 
-#define STRIATE_INSTANTIATE(T)                                    \
-  template Conv2dPlan weight_grad_plan<T>(const Conv2dGeometry&); \
-  template void direct_weight_grad<T>(const Conv2dWeightGradArgs&);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-STRIATE_INSTANTIATE(BFloat16)
-#undef STRIATE_INSTANTIATE
+template <class T>
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass) {
+  const WeightGradPlan<T> plan = plan_weight_grad<T>(g);
+  return {0, 0, plan.source_bytes() + plan.sums() * sizeof(Compute<T>)};
+}
+
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> direct_weight_grad_algorithm() {
+  return {kStep<T> == 1 ? "direct" : "pairs", pays<T>, plan<T>, nullptr, nullptr, weight_grad<T>};
+}
+template ConvAlgorithm<float> direct_weight_grad_algorithm();
+template ConvAlgorithm<double> direct_weight_grad_algorithm();
+template ConvAlgorithm<BFloat16> direct_weight_grad_algorithm();
 
 }  // namespace striate::cpu

@@ -1,6 +1,5 @@
 // Gathering rows, adding them back, and checking indices before anything is read through them.
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "cpu/dispatch.h"
@@ -16,11 +15,9 @@ void index_select(const IndexSelectArgs& args, Stream) {
   if (row == 0) return;
   const char* x = static_cast<const char*>(args.x);
   char* y = static_cast<char*>(args.y);
-  parallel_for(args.outer * args.count, grain_for(args.inner), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t outer = i / args.count, index = args.indices[i % args.count];
-      std::memcpy(y + i * row, x + (outer * args.n + index) * row, row);
-    }
+  parallel_for_each(args.outer * args.count, grain_for(args.inner), [&](int64_t i) {
+    const int64_t outer = i / args.count, index = args.indices[i % args.count];
+    std::memcpy(y + i * row, x + (outer * args.n + index) * row, row);
   });
 }
 
@@ -42,20 +39,17 @@ void index_select_backward(const IndexSelectBackwardArgs& args, Stream) {
 }
 
 void find_out_of_range(const FindOutOfRangeArgs& args, Stream) {
-  std::atomic<int64_t> first{args.n};
-  parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
-    const auto bad = [&](int64_t index) {
-      return (index < args.low || index >= args.high) && index != args.ignore;
-    };
-    const int64_t* found = std::find_if(args.indices + begin, args.indices + end, bad);
-    if (found == args.indices + end) return;
-    const int64_t position = found - args.indices;
-    int64_t lowest = first.load(std::memory_order_relaxed);
-    while (position < lowest &&
-           !first.compare_exchange_weak(lowest, position, std::memory_order_relaxed)) {
-    }
-  });
-  const int64_t position = first.load(std::memory_order_relaxed);
+  const auto bad = [&](int64_t index) {
+    return (index < args.low || index >= args.high) && index != args.ignore;
+  };
+  const auto first_bad = [&](int64_t begin, int64_t end) {
+    const int64_t* last = args.indices + end;
+    const int64_t* found = std::find_if(args.indices + begin, last, bad);
+    return found == last ? args.n : found - args.indices;
+  };
+  const int64_t position =
+      reduce_chunks<128>(args.n, kElementGrain, 1, first_bad,
+                         [](int64_t& first, int64_t part) { first = std::min(first, part); });
   *args.bad = position < args.n ? position : -1;
 }
 

@@ -21,32 +21,31 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-#define STRIATE_ISA_TABLE(set)                                                                     \
-  constexpr RowKernels<float> set##_float{set::element_float, set::column_float, set::pool_float}; \
-  constexpr RowKernels<double> set##_double{set::element_double, set::column_double,               \
-                                            set::pool_double};                                     \
-  constexpr RowKernels<BFloat16> set##_bfloat16{set::element_bfloat16, set::column_bfloat16,       \
-                                                set::pool_bfloat16};                               \
-  Isa set##_isa() {                                                                                \
-    return {#set,                                                                                  \
-            peak_kernels_##set(),                                                                  \
-            set::random,                                                                           \
-            set::convert,                                                                          \
-            {&gemm_kernels_##set##_float(), &gemm_kernels_##set##_double(), nullptr},              \
-            {&planar_kernels_##set##_float(), &planar_kernels_##set##_double(), nullptr},          \
-            {&winograd_kernels_##set##_float(), &winograd_kernels_##set##_double(),                \
-             &winograd_kernels_##set##_bfloat16()},                                                \
-            {&set##_float, &set##_double, &set##_bfloat16}};                                       \
+#define STRIATE_ROWS(set, type) {set::element_##type, set::column_##type, set::pool_##type}
+#define STRIATE_TYPED(set, type)                                                           \
+  {&set::gemm_##type, &set::planar_##type, &set::winograd_##type, STRIATE_ROWS(set, type), \
+   set::normal_##type}
+#define STRIATE_ISA_TABLE(set)                                                 \
+  Isa set##_isa() {                                                            \
+    return {#set,                                                              \
+            set::peak,                                                         \
+            set::convert,                                                      \
+            {TypedKernels<float> STRIATE_TYPED(set, float),                    \
+             TypedKernels<double> STRIATE_TYPED(set, double),                  \
+             TypedKernels<BFloat16>{nullptr, nullptr, &set::winograd_bfloat16, \
+                                    STRIATE_ROWS(set, bfloat16), nullptr}}};   \
   }
 STRIATE_ISA_TABLE(baseline)
 STRIATE_ISA_TABLE(avx2)
 STRIATE_ISA_TABLE(avx512)
 #undef STRIATE_ISA_TABLE
+#undef STRIATE_TYPED
+#undef STRIATE_ROWS
 
 Isa avx512_with_pairs() {
   Isa isa = avx512_isa();
   if (__builtin_cpu_supports("avx512bf16"))
-    std::get<2>(isa.gemm_tables) = &gemm_kernels_avx512_bfloat16();
+    std::get<TypedKernels<BFloat16>>(isa.typed).gemm = &avx512::gemm_bfloat16;
   return isa;
 }
 

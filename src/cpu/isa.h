@@ -7,46 +7,47 @@
 
 #include <tuple>
 
-#include "cpu/isa/gemm.h"
-#include "cpu/isa/peak.h"
-#include "cpu/isa/planar.h"
-#include "cpu/isa/random.h"
-#include "cpu/isa/rows.h"
-#include "cpu/isa/winograd.h"
+#include "cpu/isa/tables.h"
 
 namespace striate::cpu {
 
-/// A family's tables of each element type; null where it has none.
-template <template <class> class Table>
-using ByType = std::tuple<const Table<float>*, const Table<double>*, const Table<BFloat16>*>;
+/// The tables of one element type; null where it has none.
+template <class T>
+struct TypedKernels {
+  const GemmKernels<T>* gemm;  // of bfloat16: null where the processor has no such products
+  const PlanarKernels<T>* planar;
+  const WinogradKernels<T>* winograd;
+  RowKernels<T> rows;
+  NormalKernel<T> normal;
+};
 
 struct Isa {
   const char* name;
   const PeakKernels& peak;
-  const RandomKernels& random;
   const ConvertKernels& convert;
-  ByType<GemmKernels> gemm_tables;  // of bfloat16: null where the processor has no such products
-  ByType<PlanarKernels> planar_tables;
-  ByType<WinogradKernels> winograd_tables;
-  ByType<RowKernels> row_tables;
+  std::tuple<TypedKernels<float>, TypedKernels<double>, TypedKernels<BFloat16>> typed;
 
-  bool multiplies_bfloat16() const { return std::get<2>(gemm_tables) != nullptr; }
+  bool multiplies_bfloat16() const { return of<BFloat16>().gemm != nullptr; }
 
   template <class T>
+  const TypedKernels<T>& of() const {
+    return std::get<TypedKernels<T>>(typed);
+  }
+  template <class T>
   const GemmKernels<T>& gemm() const {
-    return *std::get<const GemmKernels<T>*>(gemm_tables);
+    return *of<T>().gemm;
   }
   template <class T>
   const PlanarKernels<T>& planar() const {
-    return *std::get<const PlanarKernels<T>*>(planar_tables);
+    return *of<T>().planar;
   }
   template <class T>
   const WinogradKernels<T>& winograd() const {
-    return *std::get<const WinogradKernels<T>*>(winograd_tables);
+    return *of<T>().winograd;
   }
   template <class T>
   const RowKernels<T>& rows() const {
-    return *std::get<const RowKernels<T>*>(row_tables);
+    return of<T>().rows;
   }
 };
 

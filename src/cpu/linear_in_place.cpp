@@ -3,10 +3,9 @@
 // [o][i] is read in place, once. Forward, its rows are the tile's rows and the inputs, transposed,
 // its columns: y' = W x', or W x alone for one row. In the input gradient its rows are the terms of
 // a sum of outer products.
-#include "cpu/linear_in_place.h"
-
 #include <algorithm>
 
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
 #include "cpu/outer_product.h"
 
@@ -129,7 +128,7 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
   const int64_t panel_count = static_cast<int64_t>(of_row.size());
   const int64_t parts = std::min(panel_count, kMinUnits);
   parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
-    OuterScratch<T> scratch(g.n, kTerms);
+    OuterProducts<T> products(g.n, kTerms);
     const int64_t first = split_point(panel_count, parts, begin);
     const int64_t count = split_point(panel_count, parts, end) - first;
     for (int64_t n = 0; bias != nullptr && n < g.n; ++n)
@@ -138,65 +137,65 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
                 grad_x + n * g.c + of_row[first].column);
     for (int64_t o = 0; o < g.o; o += kTerms) {
       const OuterSums<T> sums{grad_x, g.c};
-      outer_product<T>(
+      products.run(
           {transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c, std::min(kTerms, g.o - o),
            transposed + (o + kTerms) * g.n, weight_rows[o] + kTerms * g.c + of_row[first].offset,
            o > 0 || bias != nullptr ? sums : OuterSums<T>{}, sums},
-          &of_row[first], count, scratch);
+          &of_row[first], count);
     }
   });
 }
 
-}  // namespace
-
 /// Whole vectors of inputs, because the last panel of a weight row is read to its full width.
 template <class T>
-bool in_place_pays(const Conv2dGeometry& g) {
-  return g.kh * g.kw * g.h * g.w == 1 && g.groups == 1 && g.pad_h + g.pad_w == 0 &&
-         g.n <= kMostRows && g.c * g.o >= kLeastWeight &&
+bool pays(const Conv2dGeometry& g, ConvPass pass) {
+  return pass != ConvPass::kWeightGrad && g.kh * g.kw * g.h * g.w == 1 && g.groups == 1 &&
+         g.pad_h + g.pad_w == 0 && g.n <= kMostRows && g.c * g.o >= kLeastWeight &&
          g.c % isa().gemm<T>().shapes[0].width == 0;
 }
 
 template <class T>
-Conv2dPlan in_place_plan(const Conv2dGeometry& g, ConvPass pass) {
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass pass) {
   const int64_t values = pass == ConvPass::kInputGrad ? g.n * g.o
                          : g.n == 1                   ? 0
                                                       : padded_rows<T>(g) * (g.c + 2 * g.o);
-  return {.algorithm = kInPlace,
+  return {.algorithm = 0,
           .packed = g.o * g.c * sizeof(T),
           .workspace = values * sizeof(T),
           .as_stored = true};
 }
 
-template <class T>
-void in_place_pack(const Conv2dPackArgs& args) {
+/// A dense [o][i] copy, for weights that are stored otherwise.
+void pack(const Conv2dPackArgs& args) {
   const Conv2dGeometry& g = args.g;
-  T* packed = static_cast<T*>(args.packed);
-  parallel_for(g.o, ceil_div(32768, g.c), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o)
-      for (int64_t i = 0; i < g.c; ++i)
-        packed[o * g.c + i] = static_cast<const T*>(
-            args.weight)[o * args.weight_strides[0] + i * args.weight_strides[1]];
-  });
+  const int64_t* strides = args.weight_strides;
+  copy({args.dtype,
+        args.dtype,
+        args.weight,
+        args.packed,
+        {g.o, g.c},
+        {strides[0], strides[1]},
+        {g.c, 1}},
+       {});
 }
 
 template <class T>
-void in_place(const Conv2dGeometry& g, ConvPass pass, const T* x, const T* weight,
-              const Epilogue<T>& epilogue, T* y, void* workspace) {
-  if (pass == ConvPass::kForward && g.n == 1) return forward_row(g, x, weight, epilogue, y);
-  if (pass == ConvPass::kForward)
-    return forward(g, x, weight, epilogue, y, static_cast<T*>(workspace));
-  input_grad(g, x, weight, epilogue.bias, y, static_cast<T*>(workspace));
+void run(const ConvCall<T>& c) {
+  const T* weight = static_cast<const T*>(c.packed);
+  T* workspace = static_cast<T*>(c.workspace);
+  if (c.pass == ConvPass::kInputGrad)
+    return input_grad(c.g, c.x, weight, c.epilogue.bias, c.y, workspace);
+  if (c.g.n == 1) return forward_row(c.g, c.x, weight, c.epilogue, c.y);
+  forward(c.g, c.x, weight, c.epilogue, c.y, workspace);
 }
 
-#define STRIATE_INSTANTIATE(T)                                                   \
-  template bool in_place_pays<T>(const Conv2dGeometry&);                         \
-  template Conv2dPlan in_place_plan<T>(const Conv2dGeometry&, ConvPass);         \
-  template void in_place_pack<T>(const Conv2dPackArgs&);                         \
-  template void in_place<T>(const Conv2dGeometry&, ConvPass, const T*, const T*, \
-                            const Epilogue<T>&, T*, void*);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-#undef STRIATE_INSTANTIATE
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> in_place_algorithm() {
+  return {"in_place", pays<T>, plan<T>, pack, run<T>, nullptr};
+}
+template ConvAlgorithm<float> in_place_algorithm();
+template ConvAlgorithm<double> in_place_algorithm();
 
 }  // namespace striate::cpu

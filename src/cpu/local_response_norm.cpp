@@ -20,10 +20,9 @@ void local_response_norm(const LocalResponseNormArgs& args, Stream) {
     V* scale = static_cast<V*>(args.scale);
     const V ratio = static_cast<V>(args.alpha / static_cast<double>(args.size));
     const V beta = static_cast<V>(args.beta), k = static_cast<V>(args.k);
-    parallel_for(args.rows, row_grain(args.c, args.size), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin * args.c; i < end * args.c; i += args.c) {
-        row(args.c, args.size, ratio, beta, k, x + i, y + i, scale + i);
-      }
+    parallel_for_each(args.rows, row_grain(args.c, args.size), [&](int64_t r) {
+      const int64_t i = r * args.c;
+      row(args.c, args.size, ratio, beta, k, x + i, y + i, scale + i);
     });
   });
 }
@@ -38,10 +37,9 @@ void local_response_norm_backward(const LocalResponseNormBackwardArgs& args, Str
     T* grad_x = static_cast<T*>(args.grad_x);
     const V ratio = static_cast<V>(args.alpha / static_cast<double>(args.size));
     const V beta = static_cast<V>(args.beta);
-    parallel_for(args.rows, row_grain(args.c, args.size), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin * args.c; i < end * args.c; i += args.c) {
-        row(args.c, args.size, ratio, beta, grad_y + i, x + i, scale + i, grad_x + i);
-      }
+    parallel_for_each(args.rows, row_grain(args.c, args.size), [&](int64_t r) {
+      const int64_t i = r * args.c;
+      row(args.c, args.size, ratio, beta, grad_y + i, x + i, scale + i, grad_x + i);
     });
   });
 }

@@ -30,31 +30,22 @@ void convert_run(int64_t n, const From* x, int64_t x_stride, To* y, int64_t y_st
   }
 }
 
-template <class T>
-void accumulate_run(int64_t n, const T* x, int64_t x_stride, T* y, int64_t y_stride) {
-  if (x_stride == 1 && y_stride == 1) return isa().rows<T>().element.accumulate(n, x, y);
-  for (int64_t i = 0; i < n; ++i) {
-    T& target = y[i * y_stride];
-    target = rounded<T>(value_of(target) + value_of(x[i * x_stride]));
-  }
-}
-
-template <class To, class From, class Run>
-void copy_runs(const CopyArgs& args, const Run& run) {
+template <class To, class From>
+void copy_runs(const CopyArgs& args) {
   const From* x = static_cast<const From*>(args.x);
   To* y = static_cast<To*>(args.y);
   parallel_for(numel(args.shape), kElementGrain, [&](int64_t begin, int64_t end) {
     for_each_run<2>(args.shape, {&args.x_strides, &args.y_strides}, begin, end,
                     [&](const auto& offsets, int64_t count) {
-                      run(count, x + offsets[0], args.x_strides.back(), y + offsets[1],
-                          args.y_strides.back());
+                      convert_run(count, x + offsets[0], args.x_strides.back(), y + offsets[1],
+                                  args.y_strides.back());
                     });
   });
 }
 
 constexpr int64_t kTile = 32;
 
-template <bool kAccumulate, class T>
+template <class T>
 void transpose_tile(int64_t rows, int64_t columns, const T* x, int64_t x_stride, T* y,
                     int64_t y_row, int64_t y_column) {
   T buffer[kTile * kTile];
@@ -62,20 +53,12 @@ void transpose_tile(int64_t rows, int64_t columns, const T* x, int64_t x_stride,
     std::memcpy(buffer + j * kTile, x + j * x_stride, rows * sizeof(T));
   }
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      T& target = y[i * y_row + j * y_column];
-      const T value = buffer[j * kTile + i];
-      if constexpr (kAccumulate) {
-        target = rounded<T>(value_of(target) + value_of(value));
-      } else {
-        target = value;
-      }
-    }
+    for (int64_t j = 0; j < columns; ++j) y[i * y_row + j * y_column] = buffer[j * kTile + i];
   }
 }
 
 /// The last dimension is the target's, dimension `along` the one that x walks contiguously.
-template <bool kAccumulate, class T>
+template <class T>
 void transpose(const CopyArgs& args, int along) {
   const int last = args.shape.size() - 1;
   Dims outer, outer_x, outer_y;
@@ -92,21 +75,19 @@ void transpose(const CopyArgs& args, int along) {
   const int64_t row_tiles = ceil_div(rows, kTile), column_tiles = ceil_div(columns, kTile);
   const int64_t tiles = row_tiles * column_tiles;
   const int64_t tile_size = std::min(rows, kTile) * std::min(columns, kTile);
-  parallel_for(numel(outer) * tiles, grain_for(2 * tile_size), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const T* source = static_cast<const T*>(args.x);
-      T* target = static_cast<T*>(args.y);
-      for_each_run<2>(outer, {&outer_x, &outer_y}, item / tiles, item / tiles + 1,
-                      [&](const auto& offsets, int64_t) {
-                        source += offsets[0];
-                        target += offsets[1];
-                      });
-      const int64_t i = item % tiles / column_tiles * kTile;
-      const int64_t j = item % column_tiles * kTile;
-      transpose_tile<kAccumulate>(std::min(kTile, rows - i), std::min(kTile, columns - j),
-                                  source + i + j * x_column, x_column,
-                                  target + i * y_row + j * y_column, y_row, y_column);
-    }
+  parallel_for_each(numel(outer) * tiles, grain_for(2 * tile_size), [&](int64_t item) {
+    const T* source = static_cast<const T*>(args.x);
+    T* target = static_cast<T*>(args.y);
+    for_each_run<2>(outer, {&outer_x, &outer_y}, item / tiles, item / tiles + 1,
+                    [&](const auto& offsets, int64_t) {
+                      source += offsets[0];
+                      target += offsets[1];
+                    });
+    const int64_t i = item % tiles / column_tiles * kTile;
+    const int64_t j = item % column_tiles * kTile;
+    transpose_tile(std::min(kTile, rows - i), std::min(kTile, columns - j),
+                   source + i + j * x_column, x_column, target + i * y_row + j * y_column, y_row,
+                   y_column);
   });
 }
 
@@ -120,17 +101,11 @@ int transposed_dimension(const CopyArgs& args) {
   return -1;
 }
 
-/// A copy between equal types; a type is its size, except where it is added.
-template <bool kAccumulate, class T>
+/// A copy between equal types; a type is its size.
+template <class T>
 void copy_same(const CopyArgs& args) {
   const int along = transposed_dimension(args);
-  if (along >= 0) {
-    transpose<kAccumulate, T>(args, along);
-  } else if constexpr (kAccumulate) {
-    copy_runs<T, T>(args, accumulate_run<T>);
-  } else {
-    copy_runs<T, T>(args, convert_run<T, T>);
-  }
+  along < 0 ? copy_runs<T, T>(args) : transpose<T>(args, along);
 }
 
 }  // namespace
@@ -146,23 +121,20 @@ void fill(const FillArgs& args, Stream) {
 
 void copy(const CopyArgs& args, Stream) {
   if (numel(args.shape) == 0) return;
-  if (args.accumulate) {
-    with_floating(args.y_dtype, [&]<class T>(T) { copy_same<true, T>(args); });
-  } else if (args.x_dtype == args.y_dtype) {
+  if (args.x_dtype == args.y_dtype) {
     switch (item_size(args.x_dtype)) {
       case 1:
-        return copy_same<false, uint8_t>(args);
+        return copy_same<uint8_t>(args);
       case 2:
-        return copy_same<false, uint16_t>(args);
+        return copy_same<uint16_t>(args);
       case 4:
-        return copy_same<false, uint32_t>(args);
+        return copy_same<uint32_t>(args);
       default:
-        return copy_same<false, uint64_t>(args);
+        return copy_same<uint64_t>(args);
     }
   } else {
     with_any(args.x_dtype, [&]<class From>(From) {
-      with_any(args.y_dtype,
-               [&]<class To>(To) { copy_runs<To, From>(args, convert_run<To, From>); });
+      with_any(args.y_dtype, [&]<class To>(To) { copy_runs<To, From>(args); });
     });
   }
 }
@@ -170,10 +142,8 @@ void copy(const CopyArgs& args, Stream) {
 void arange(const ArangeArgs& args, Stream) {
   with_any(args.dtype, [&]<class T>(T) {
     T* y = static_cast<T*>(args.y);
-    parallel_for(args.n, kElementGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        y[i] = convert<T>(args.start + static_cast<double>(i) * args.step);
-      }
+    parallel_for_each(args.n, kElementGrain, [&](int64_t i) {
+      y[i] = convert<T>(args.start + static_cast<double>(i) * args.step);
     });
   });
 }

@@ -1,6 +1,5 @@
 // Negative log-likelihood of class labels, and with it the gradient of the cross entropy.
 #include <algorithm>
-#include <array>
 
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
@@ -29,28 +28,25 @@ void nll_loss_of(const NllLossArgs& args) {
     double loss;
     int64_t count;
   };
-  constexpr int64_t kChunks = 64, kChunk = 512;
-  const int64_t samples = args.outer * args.inner;
-  const int64_t size = std::max(kChunk, ceil_div(samples, kChunks));
-  const int64_t chunks = ceil_div(samples, size);
-  std::array<Part, kChunks> parts{};
-  parallel_for(chunks, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * size; i < std::min(end * size, samples); ++i) {
+  const auto part = [&](int64_t begin, int64_t end) {
+    Part sums{};
+    for (int64_t i = begin; i < end; ++i) {
       const int64_t target = args.target[i];
       const bool counts = target != args.ignore_index;
       const T* log_prob = static_cast<const T*>(args.log_prob) +
                           i / args.inner * args.n * args.inner + i % args.inner;
       const double loss = counts ? sample_loss(args, log_prob, target) : 0;
       if (args.reduction == Reduction::kNone) static_cast<T*>(args.loss)[i] = static_cast<T>(loss);
-      parts[i / size].loss += loss;
-      parts[i / size].count += counts;
+      sums.loss += loss;
+      sums.count += counts;
     }
-  });
-  Part total{};
-  for (const Part& part : parts) {
-    total.loss += part.loss;
-    total.count += part.count;
-  }
+    return sums;
+  };
+  const Part total =
+      reduce_chunks<64>(args.outer * args.inner, 512, 8, part, [](Part& sums, const Part& more) {
+        sums.loss += more.loss;
+        sums.count += more.count;
+      });
   const double count = static_cast<double>(total.count);
   *static_cast<T*>(args.count) = static_cast<T>(count);
   if (args.reduction == Reduction::kSum) *static_cast<T*>(args.loss) = static_cast<T>(total.loss);

@@ -36,31 +36,21 @@ struct OuterPanel {
   const TileShape<T>* shape;
 };
 
-/// Memory of outer_product(), for products of up to these sizes.
+/// Computes products of up to these sizes, with the memory for it.
 template <class T>
-class OuterScratch {
+class OuterProducts {
  public:
-  OuterScratch(int64_t rows, int64_t count);
+  OuterProducts(int64_t rows, int64_t count);
+  void run(const OuterProduct<T>& product, const OuterPanel<T>* panels, int64_t count);
+
+  /// Tiles that `rows` rows take.
+  static int64_t row_blocks(int64_t rows);
+  /// Whether b is copied: so many rows pay for it, or steps of several terms need it.
+  static bool packs_b(int64_t rows) { return kStep<T> > 1 || row_blocks(rows) >= 3; }
 
  private:
-  template <class U>
-  friend void outer_product(const OuterProduct<U>&, const OuterPanel<U>*, int64_t,
-                            OuterScratch<U>&);
   std::unique_ptr<T[]> a_, b_;
   std::unique_ptr<const T*[]> b_rows_;
 };
-
-/// Tiles that `rows` rows take.
-template <class T>
-int64_t row_blocks(int64_t rows);
-/// Whether b is copied: so many rows pay for it, or steps of several terms need it.
-template <class T>
-bool packs_b(int64_t rows) {
-  return kStep<T> > 1 || row_blocks<T>(rows) >= 3;
-}
-
-template <class T>
-void outer_product(const OuterProduct<T>& product, const OuterPanel<T>* panels, int64_t count,
-                   OuterScratch<T>& scratch);
 
 }  // namespace striate::cpu

@@ -40,9 +40,8 @@ double multiply_add_rate(double seconds) {
   std::vector<float> sinks(kUnits * kMaxLanes);
   std::vector<int64_t> work(kUnits);
   return best_rate(seconds, [&] {
-    parallel_for(kUnits, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        work[i] = isa().peak.multiply_add(kRepeats, &sinks[i * kMaxLanes]);
+    parallel_for_each(kUnits, 1, [&](int64_t i) {
+      work[i] = isa().peak.multiply_add(kRepeats, &sinks[i * kMaxLanes]);
     });
     return static_cast<double>(work[0]) * kUnits;
   });
@@ -60,15 +59,13 @@ double memory_rate(Peak peak, double seconds) {
   std::fill_n(a, kArrays * n, 1.0f);  // so that the pages are there
   std::vector<float> sums(kUnits);
   return best_rate(seconds, [&] {
-    parallel_for(kUnits, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t offset = i * kFloats;
-        if (peak == Peak::kRead) {
-          sums[i] = isa().peak.read(kFloats, a + offset) + isa().peak.read(kFloats, b + offset) +
-                    isa().peak.read(kFloats, y + offset);
-        } else {
-          isa().peak.triad(kFloats, a + offset, b + offset, 0.5f, y + offset);
-        }
+    parallel_for_each(kUnits, 1, [&](int64_t i) {
+      const int64_t offset = i * kFloats;
+      if (peak == Peak::kRead) {
+        sums[i] = isa().peak.read(kFloats, a + offset) + isa().peak.read(kFloats, b + offset) +
+                  isa().peak.read(kFloats, y + offset);
+      } else {
+        isa().peak.triad(kFloats, a + offset, b + offset, 0.5f, y + offset);
       }
     });
     return static_cast<double>(kArrays * n) * sizeof(float);

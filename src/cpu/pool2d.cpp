@@ -57,9 +57,8 @@ void for_each_row(const Pool2dGeometry& g, const PoolGrid& grid, bool of_input, 
   const int64_t rows = of_input ? g.h : g.oh, in = g.h * g.w * g.c, out = g.oh * g.ow * g.c;
   const int64_t reads = grid.rows.adaptive ? in : out * g.kh * g.kw;
   const int64_t work = std::max(in, reads) / std::max<int64_t>(rows, 1);
-  parallel_for(g.n * rows, grain_for(work), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run(i % rows, i / rows * in, i / rows * out);
-  });
+  parallel_for_each(g.n * rows, grain_for(work),
+                    [&](int64_t i) { run(i % rows, i / rows * in, i / rows * out); });
 }
 
 }  // namespace

@@ -38,19 +38,19 @@ void normal(const RandomArgs& args) {
   T* y = static_cast<T*>(args.y);
   const auto [seed, first] = stream_of(args);
   const uint64_t last = first + static_cast<uint64_t>(args.n), block = first / 4;
-  const auto& kernels = isa().random;
+  const NormalKernel<T> kernel = isa().of<T>().normal;
   // Blocks that the range covers whole; one at either end may be cut.
   const uint64_t whole = (first + 3) / 4, end = std::max(last / 4, whole);
   const auto edge = [&](uint64_t index) {
     T values[4];
-    kernels.normal(seed, index, 1, args.a, args.b, values);
+    kernel(seed, index, 1, args.a, args.b, values);
     for (uint64_t q = std::max(4 * index, first); q < std::min(4 * index + 4, last); ++q)
       y[q - first] = values[q - 4 * index];
   };
   if (block < whole) edge(block);
   parallel_for(static_cast<int64_t>(end - whole), kGrain / 4, [&](int64_t from, int64_t to) {
     const uint64_t index = whole + static_cast<uint64_t>(from);
-    kernels.normal(seed, index, to - from, args.a, args.b, y + (4 * index - first));
+    kernel(seed, index, to - from, args.a, args.b, y + (4 * index - first));
   });
   if (last > 4 * end) edge(end);
 }

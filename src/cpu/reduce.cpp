@@ -15,22 +15,14 @@
 namespace striate::cpu {
 namespace {
 
-/// Sum of n contiguous elements; chunks of fixed size, joined in order, if there is much to do.
+/// Sum of n contiguous elements.
 template <class T>
 double sum_contiguous(const T* x, int64_t n) {
-  constexpr int64_t kChunks = 128;
   const auto row_sum = isa().rows<T>().element.sum;
-  const int64_t size = std::max(kElementGrain, ceil_div(n, kChunks));
-  const int64_t chunks = ceil_div(n, size);
-  std::array<double, kChunks> parts;
-  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      parts[k] = row_sum(std::min(size, n - k * size), x + k * size);
-    }
-  });
-  double total = 0;
-  for (int64_t k = 0; k < chunks; ++k) total += parts[k];
-  return total;
+  return reduce_chunks<128>(
+      n, kElementGrain, 1,
+      [&](int64_t begin, int64_t end) { return row_sum(end - begin, x + begin); },
+      [](double& total, double part) { total += part; });
 }
 
 /// Sum over a strided space, in its order.
@@ -84,9 +76,9 @@ void sum_columns(const SumArgs& args) {
             column_sum(row_count, columns, stride, x + row * stride + column, parts(chunk, 0));
           },
           [&](int64_t column, int64_t columns, const auto& parts, int64_t chunks, int64_t) {
-            for (int64_t j = 0; j < columns; ++j) {
-              y[column + j] = convert<T>(args.scale * sum_parts<1>(parts, chunks, 0, j));
-            }
+            double sums[kMaxColumns];
+            sum_parts(parts, chunks, 0, columns, sums);
+            for (int64_t j = 0; j < columns; ++j) y[column + j] = convert<T>(args.scale * sums[j]);
           });
     });
   });
@@ -142,22 +134,15 @@ Best<T> best_of(const T* x, int64_t begin, int64_t end) {
   return best;
 }
 
-/// Maximum of each of few long rows: chunks, joined in order.
+/// Maximum of each of few long rows.
 template <class T>
 void max_of_rows(const MaxArgs& args) {
-  constexpr int64_t kChunks = 128;
   const T* x = static_cast<const T*>(args.x);
-  const int64_t size = std::max(kElementGrain, ceil_div(args.n, kChunks));
-  const int64_t chunks = ceil_div(args.n, size);
   for (int64_t row = 0; row < args.outer; ++row, x += args.n) {
-    std::array<Best<T>, kChunks> parts;
-    parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        parts[k] = best_of(x, k * size, std::min((k + 1) * size, args.n));
-      }
-    });
-    Best<T> best = parts[0];
-    for (int64_t k = 1; k < chunks; ++k) best.offer(parts[k].value, parts[k].index);
+    const Best<T> best = reduce_chunks<128>(
+        args.n, kElementGrain, 1,
+        [&](int64_t begin, int64_t end) { return best_of(x, begin, end); },
+        [](Best<T>& so_far, const Best<T>& part) { so_far.offer(part.value, part.index); });
     store_best(args, row, best);
   }
 }

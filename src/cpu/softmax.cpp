@@ -118,64 +118,50 @@ struct Widened {
   }
 };
 
-/// `columns` columns of n elements, `stride` apart.
-template <class T>
-void softmax_block(bool log, int64_t n, int64_t stride, int64_t columns, const T* x, T* y) {
-  const ElementKernels<T>& rows = isa().rows<T>().element;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    const Widened shape(n, columns, stride), source(shape, x);
-    Widened result(shape);
-    softmax_block<float>(log, n, columns, columns, source.values.data(), result.values.data());
-    result.store(y);
-  } else if (stride == 1) {
-    softmax_row(rows, log, n, x, y);
-  } else {
-    softmax_columns(rows, log, n, stride, columns, x, y);
-  }
-}
-
-template <class T>
-void softmax_backward_block(bool log, int64_t n, int64_t stride, int64_t columns, const T* grad_y,
-                            const T* y, T* grad_x) {
-  const ElementKernels<T>& rows = isa().rows<T>().element;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    const Widened shape(n, columns, stride), grads(shape, grad_y), outputs(shape, y);
-    Widened result(shape);
-    softmax_backward_block<float>(log, n, columns, columns, grads.values.data(),
-                                  outputs.values.data(), result.values.data());
-    result.store(grad_x);
-  } else if (stride == 1) {
-    softmax_backward_row(rows, log, n, grad_y, y, grad_x);
-  } else {
-    softmax_backward_columns(rows, log, n, stride, columns, grad_y, y, grad_x);
-  }
+/// Calls block(stride, columns, y, x...) for blocks of columns of the result and the operands;
+/// bfloat16 by way of float.
+template <class Args, class Block, class... Operand>
+void for_each_block_of(const Args& args, const Block& block, void* result, const Operand*... x) {
+  with_floating(args.dtype, [&]<class T>(T) {
+    for_each_block<kBlock>(
+        args.outer, args.inner, 4 * args.n, [&](int64_t outer, int64_t first, int64_t columns) {
+          const int64_t offset = outer * args.n * args.inner + first;
+          T* y = static_cast<T*>(result) + offset;
+          if constexpr (std::is_same_v<T, BFloat16>) {
+            Widened narrowed(args.n, columns, args.inner);
+            const auto widened = [&](const void* operand) {
+              return Widened(narrowed, static_cast<const T*>(operand) + offset);
+            };
+            block(columns, columns, narrowed.values.data(), widened(x).values.data()...);
+            narrowed.store(y);
+          } else {
+            block(args.inner, columns, y, (static_cast<const T*>(x) + offset)...);
+          }
+        });
+  });
 }
 
 }  // namespace
 
 void softmax(const SoftmaxArgs& args, Stream) {
   if (args.n == 0) return;
-  with_floating(args.dtype, [&]<class T>(T) {
-    for_each_block<kBlock>(args.outer, args.inner, 4 * args.n,
-                           [&](int64_t outer, int64_t first, int64_t columns) {
-                             const int64_t offset = outer * args.n * args.inner + first;
-                             softmax_block<T>(args.log, args.n, args.inner, columns,
-                                              static_cast<const T*>(args.x) + offset,
-                                              static_cast<T*>(args.y) + offset);
-                           });
-  });
+  const auto block = [&]<class T>(int64_t stride, int64_t columns, T* y, const T* x) {
+    const ElementKernels<T>& rows = isa().rows<T>().element;
+    stride == 1 ? softmax_row(rows, args.log, args.n, x, y)
+                : softmax_columns(rows, args.log, args.n, stride, columns, x, y);
+  };
+  for_each_block_of(args, block, args.y, args.x);
 }
 
 void softmax_backward(const SoftmaxBackwardArgs& args, Stream) {
-  with_floating(args.dtype, [&]<class T>(T) {
-    for_each_block<kBlock>(
-        args.outer, args.inner, 4 * args.n, [&](int64_t outer, int64_t first, int64_t columns) {
-          const int64_t offset = outer * args.n * args.inner + first;
-          softmax_backward_block<T>(
-              args.log, args.n, args.inner, columns, static_cast<const T*>(args.grad_y) + offset,
-              static_cast<const T*>(args.y) + offset, static_cast<T*>(args.grad_x) + offset);
-        });
-  });
+  const auto block = [&]<class T>(int64_t stride, int64_t columns, T* grad_x, const T* grad_y,
+                                  const T* y) {
+    const ElementKernels<T>& rows = isa().rows<T>().element;
+    stride == 1
+        ? softmax_backward_row(rows, args.log, args.n, grad_y, y, grad_x)
+        : softmax_backward_columns(rows, args.log, args.n, stride, columns, grad_y, y, grad_x);
+  };
+  for_each_block_of(args, block, args.grad_x, args.grad_y, args.y);
 }
 
 }  // namespace striate::cpu

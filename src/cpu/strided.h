@@ -55,12 +55,23 @@ void for_each_run(const Dims& shape, const std::array<const Dims*, kOperands>& s
 template <int64_t kBlock, class Body>
 void for_each_block(int64_t outer, int64_t inner, int64_t work, const Body& body) {
   const int64_t blocks = ceil_div(inner, kBlock), grain = grain_for(work * std::min(kBlock, inner));
-  parallel_for(outer * blocks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item % blocks * kBlock;
-      body(item / blocks, first, std::min(kBlock, inner - first));
-    }
+  parallel_for_each(outer * blocks, grain, [&](int64_t item) {
+    const int64_t first = item % blocks * kBlock;
+    body(item / blocks, first, std::min(kBlock, inner - first));
   });
+}
+
+/// What join(total, part) makes, in order, of part(begin, end) of chunks of [0, n), whose length,
+/// `least` or more, depends on n alone. `grain` chunks are worth a thread.
+template <int64_t kChunks, class Part, class Join>
+auto reduce_chunks(int64_t n, int64_t least, int64_t grain, const Part& part, const Join& join) {
+  const int64_t size = std::max(least, ceil_div(n, kChunks));
+  const int64_t chunks = std::max<int64_t>(ceil_div(n, size), 1);
+  std::array<decltype(part(n, n)), kChunks> parts;
+  parallel_for_each(chunks, grain,
+                    [&](int64_t k) { parts[k] = part(k * size, std::min((k + 1) * size, n)); });
+  for (int64_t k = 1; k < chunks; ++k) join(parts[0], parts[k]);
+  return parts[0];
 }
 
 }  // namespace striate::cpu

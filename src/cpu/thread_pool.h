@@ -26,4 +26,12 @@ void parallel_for(int64_t count, int64_t grain, const Body& body) {
       &body);
 }
 
+/// The same for body(i), an index at a time.
+template <class Body>
+void parallel_for_each(int64_t count, int64_t grain, const Body& body) {
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
 }  // namespace striate::cpu

@@ -43,50 +43,42 @@ struct Run {
   T* y;
   const T* zeros;  // [channels]
   BlockLayout<T> layout;
+  const WinogradTransforms<T>& transforms;
 
-  void load_tile(int64_t tile, Compute<T>* v) const {
-    const WinogradGeometry::Corner c = g.corner(tile);
+  void load_tile(const WinogradTile& tile, Compute<T>* v) const {
     const T* pixels[kMaxPixels];
-    tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
-                {c.row - g.pad_h, c.column - g.pad_w, g.edge()}, zeros, pixels);
-    isa().winograd<T>().transforms(g.m, g.r).input(
+    tile_pixels(x, {g.h, g.w, g.channels}, g.under(tile), zeros, pixels);
+    transforms.of(tile).input(
         {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
   }
 
-  void store_tile(int64_t tile, const Compute<T>* m, const Panel& panel) const {
-    const WinogradGeometry::Corner c = g.corner(tile);
-    T* pixels[kMaxPixels];
-    for (int64_t i = 0; i < g.m; ++i) {
-      for (int64_t j = 0; j < g.m; ++j) {
-        const int64_t row = c.row + i, column = c.column + j;
-        pixels[i * g.m + j] =
-            row < g.oh && column < g.ow
-                ? y + ((c.image * g.oh + row) * g.ow + column) * g.filters + panel.column
-                : nullptr;
-      }
-    }
+  void store_tile(const WinogradTile& tile, const Compute<T>* m, const Panel& panel) const {
     Epilogue<T> of_panel = epilogue;
     if (epilogue.bias) of_panel.bias += panel.column;
-    isa().winograd<T>().transforms(g.m, g.r).output(
-        {m, layout.tiles * panel.width, panel.width, of_panel, pixels});
+    const int64_t pixel = (tile.image * g.oh + tile.row) * g.ow + tile.column;
+    transforms.of(tile).output({m, layout.tiles * panel.width, panel.width, of_panel,
+                                y + pixel * g.filters + panel.column, g.ow * g.filters, g.filters});
   }
 
-  void block(int64_t first, int64_t count, const Panel* panel, int64_t panels,
+  void block(const WinogradBlock& block, const Panel* panel, int64_t panels,
              Compute<T>* scratch) const {
     using C = Compute<T>;
     C* v = scratch;
     C* m = scratch + layout.v_size;
-    for (int64_t t = 0; t < count; ++t) load_tile(first + t, v + t * layout.lanes);
+    const int64_t count = std::ssize(block.tiles);
+    for (int64_t t = 0; t < count; ++t) load_tile(block.tiles[t], v + t * layout.lanes);
     std::vector<int64_t> taps(layout.groups);
     for (int64_t i = 0; i < layout.groups; ++i) taps[i] = i * layout.tiles * layout.lanes;
     for (const Panel* last = panel + panels; panel < last; ++panel) {
       const TileShape<C>& shape = isa().gemm<C>().shape(g.filters - panel->column);
-      const int64_t width = panel->width, pieces = ceil_div(count, shape.rows);
+      const int64_t width = panel->width;
       const C* u = packed + panel->column * g.points() * g.channels;
       for (int64_t point = 0; point < g.points(); ++point, u += g.channels * width) {
+        const auto [first, end] = block.with_point(point);
+        const int64_t pieces = ceil_div(end - first, shape.rows);
         for (int64_t piece = 0; piece < pieces; ++piece) {
-          const int64_t begin = split_point(count, pieces, piece);
-          const int64_t rows = split_point(count, pieces, piece + 1) - begin;
+          const int64_t begin = first + split_point(end - first, pieces, piece);
+          const int64_t rows = first + split_point(end - first, pieces, piece + 1) - begin;
           const C* a = v + point * layout.plane + begin * layout.lanes;
           C* c[kMaxTileRows];
           for (int64_t r = 0; r < rows; ++r) c[r] = m + (point * layout.tiles + begin + r) * width;
@@ -102,12 +94,32 @@ struct Run {
                {u + (g.channels + g.channels * piece / pieces) * width, width / pieces}});
         }
       }
-      for (int64_t t = 0; t < count; ++t) store_tile(first + t, m + t * width, *panel);
+      for (int64_t t = 0; t < count; ++t) store_tile(block.tiles[t], m + t * width, *panel);
     }
   }
 };
 
+/// Which of the four kinds of WinogradBlock.
+int kind(const WinogradGeometry& g, const WinogradTile& tile) {
+  if (tile.height == g.m) return tile.width < g.m ? 0 : 1;
+  return tile.width == g.m ? 2 : 3;
+}
+
 }  // namespace
+
+WinogradBlock::WinogradBlock(const WinogradGeometry& g, int64_t first, int64_t count)
+    : edge(g.edge()), least(g.under(g.tile(g.tiles() - 1))) {
+  for (int64_t i = first; i < first + count; ++i) tiles.push_back(g.tile(i));
+  std::ranges::stable_sort(tiles, {}, [&](const WinogradTile& tile) { return kind(g, tile); });
+  const auto before = [&](int end) {
+    return std::ranges::partition_point(
+               tiles, [&](const WinogradTile& tile) { return kind(g, tile) < end; }) -
+           tiles.begin();
+  };
+  narrow = before(1);
+  high = before(2);
+  wide = before(3);
+}
 
 WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
   if (pass == ConvPass::kInputGrad)
@@ -170,7 +182,8 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
   std::fill_n(zeros, g.channels, T{});
   auto* scratch = static_cast<Compute<T>*>(workspace) + g.channels;
   int64_t slots = (plan.workspace - g.channels * sizeof(Compute<T>)) / layout.bytes();
-  Run<T> run{g, x, static_cast<const Compute<T>*>(packed), epilogue, y, zeros, layout};
+  Run<T> run{g,     x,      static_cast<const Compute<T>*>(packed),  epilogue, y,
+             zeros, layout, isa().winograd<T>().transforms(g.m, g.r)};
   run.epilogue.stream &= layout.lanes * sizeof(T) == 64;  // a line at a time
   const std::vector<Panel> all = panels<Compute<T>>(g.filters);
   const int64_t panel_count = static_cast<int64_t>(all.size());
@@ -186,7 +199,8 @@ void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, con
         const int64_t block = unit / panel_count, panel = unit % panel_count;
         const int64_t count = std::min(panel_count - panel, last - unit);
         const int64_t first = split_point(g.tiles(), blocks, block);
-        run.block(first, split_point(g.tiles(), blocks, block + 1) - first, &all[panel], count,
+        const int64_t tiles = split_point(g.tiles(), blocks, block + 1) - first;
+        run.block(WinogradBlock(g, first, tiles), &all[panel], count,
                   scratch + slot * (layout.v_size + layout.m_size));
         unit += count;
       }

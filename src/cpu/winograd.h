@@ -1,12 +1,21 @@
 // Winograd convolution F(2x2, 3x3), F(4x4, 3x3) and F(2x2, 5x5): stride 1, no dilation, no groups.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "cpu/isa/gemm.h"
 #include "cpu/kernels.h"
 
 namespace striate::cpu {
 
-/// Sizes of one pass in the forward's terms; the input gradient is a forward on grad_y.
+/// Part of an image.
+struct WinogradTile {
+  int64_t image, row, column, height, width;
+};
+
+/// Sizes of one pass in the forward's terms; the input gradient is a forward on grad_y. Tiles have
+/// m x m outputs but for the last of a row and of a column, which have what is left.
 struct WinogradGeometry {
   int64_t n, h, w, channels;  // source
   int64_t oh, ow, filters;    // result
@@ -19,29 +28,59 @@ struct WinogradGeometry {
   int64_t edge() const { return m + r - 1; }  // of an input tile
   int64_t points() const { return edge() * edge(); }
   int64_t taps() const { return r * r; }
+  /// Points of all tiles: along an axis a tile has as many as inputs.
+  int64_t tile_points() const {
+    return n * (oh + tiles_h() * (r - 1)) * (ow + tiles_w() * (r - 1));
+  }
 
-  struct Corner {
-    int64_t image, row, column;  // in result pixels
-  };
-  Corner corner(int64_t tile) const {
-    return {tile / tiles_w() / tiles_h(), tile / tiles_w() % tiles_h() * m, tile % tiles_w() * m};
+  /// The outputs of a tile.
+  WinogradTile tile(int64_t index) const {
+    const int64_t row = index / tiles_w() % tiles_h() * m, column = index % tiles_w() * m;
+    return {index / tiles_w() / tiles_h(), row, column, std::min(m, oh - row),
+            std::min(m, ow - column)};
+  }
+  /// The inputs that they read.
+  WinogradTile under(const WinogradTile& tile) const {
+    return {tile.image, tile.row - pad_h, tile.column - pad_w, tile.height + r - 1,
+            tile.width + r - 1};
   }
 };
 
-/// The pixels of an image [h][w][channels] under a square; those outside it are `zeros`.
+/// Tiles that are transformed together, in an order in which those that have a point lie side by
+/// side: cut in width alone, whole, cut in height alone, cut in both.
+struct WinogradBlock {
+  std::vector<WinogradTile> tiles;
+
+  WinogradBlock(const WinogradGeometry& g, int64_t first, int64_t count);
+
+  struct Range {
+    int64_t begin, end;
+  };
+  Range with_point(int64_t point) const {
+    const bool whole_height = needs_whole(point / edge, least.height);
+    const bool whole_width = needs_whole(point % edge, least.width);
+    return {whole_width ? narrow : 0, whole_height ? high : whole_width ? wide : std::ssize(tiles)};
+  }
+
+ private:
+  /// Whether point i of an axis is not among those of a tile with `inputs` along it.
+  bool needs_whole(int64_t i, int64_t inputs) const { return i >= inputs - 1 && i < edge - 1; }
+
+  int64_t edge;
+  WinogradTile least;          // inputs of a tile that is cut in both
+  int64_t narrow, high, wide;  // where the first, the second and the third kind end
+};
+
+/// The pixels of images [n][h][w][channels] in a part; those outside are `zeros`.
 struct ImageSize {
   int64_t h, w, channels;
 };
-struct Square {
-  int64_t row, column, edge;
-};
 template <class T>
-void tile_pixels(const T* image, const ImageSize& size, const Square& square, const T* zeros,
+void tile_pixels(const T* images, const ImageSize& size, const WinogradTile& part, const T* zeros,
                  const T** pixels) {
-  for (int64_t i = 0; i < square.edge; ++i) {
-    const int64_t row = square.row + i;
-    for (int64_t j = 0; j < square.edge; ++j) {
-      const int64_t column = square.column + j;
+  const T* image = images + part.image * size.h * size.w * size.channels;
+  for (int64_t row = part.row; row < part.row + part.height; ++row) {
+    for (int64_t column = part.column; column < part.column + part.width; ++column) {
       const bool inside = row >= 0 && row < size.h && column >= 0 && column < size.w;
       *pixels++ = inside ? image + (row * size.w + column) * size.channels : zeros;
     }

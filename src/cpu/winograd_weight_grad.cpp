@@ -71,8 +71,8 @@ struct NextTiles {
   ReadAhead<C> input, grad;
 
   NextTiles(const WinogradGeometry& g, int64_t first, int64_t count, const T* x, const T* grad_y) {
-    const auto from = g.corner(std::min(first, g.tiles() - 1));
-    const auto to = g.corner(std::min(first + count, g.tiles() - 1));
+    const WinogradTile from = g.tile(std::min(first, g.tiles() - 1));
+    const WinogradTile to = g.tile(std::min(first + count, g.tiles() - 1));
     const auto rows = [&](const T* image, int64_t h, int64_t row) {
       return ReadAhead<C>{reinterpret_cast<const C*>(image + (from.image * h + from.row) * row),
                           reinterpret_cast<const C*>(image + (to.image * h + to.row) * row)};
@@ -112,45 +112,48 @@ struct Run {
     return {first, count, panels<C>(count)};
   }
 
-  void transform(int64_t first, int64_t count, const Filters& filters, const Scratch& to) const {
+  void transform(const WinogradBlock& block, const Filters& filters, const Scratch& to) const {
     const int64_t lanes = layout.lanes;
     const T* pixels[kMaxWinogradEdge * kMaxWinogradEdge];
-    for (int64_t t = 0; t < count; ++t) {
-      const WinogradGeometry::Corner c = g.corner(first + t);
-      tile_pixels(x + c.image * g.h * g.w * g.channels, {g.h, g.w, g.channels},
-                  {c.row - g.pad_h, c.column - g.pad_w, g.edge()}, zeros, pixels);
+    for (int64_t t = 0; t < std::ssize(block.tiles); ++t) {
+      const WinogradTile& tile = block.tiles[t];
+      const WinogradTileTransforms<T>& of_tile = transforms.of(tile);
+      tile_pixels(x, {g.h, g.w, g.channels}, g.under(tile), zeros, pixels);
       for (const Panel& panel : layout.panels)
-        transforms.input({pixels, panel.column, g.m * g.channels, panel.width / lanes,
-                          to.input + panel.column * layout.tiles + t * panel.width, lanes,
-                          layout.input_plane});
-      tile_pixels(grad_y + c.image * g.oh * g.ow * g.filters, {g.oh, g.ow, g.filters},
-                  {c.row, c.column, g.m}, zeros, pixels);
+        of_tile.input({pixels, panel.column, g.m * g.channels, panel.width / lanes,
+                       to.input + panel.column * layout.tiles + t * panel.width, lanes,
+                       layout.input_plane});
+      tile_pixels(grad_y, {g.oh, g.ow, g.filters}, tile, zeros, pixels);
       for (const Panel& panel : filters.panels)
-        transforms.grad_output(
+        of_tile.grad_output(
             {pixels, filters.first + panel.column, g.m * g.filters, panel.width / lanes,
              to.grad + panel.column * layout.tiles + t * panel.width, lanes, layout.grad_plane});
     }
   }
 
   /// Adds the products of a block's tiles to the sums of one panel, or begins them.
-  void multiply(const Panel& panel, int64_t count, const Filters& filters, const Scratch& from,
-                C* sums, bool accumulate, NextTiles<T>& next_tiles) const {
+  void multiply(const Panel& panel, const WinogradBlock& block, const Filters& filters,
+                const Scratch& from, C* sums, bool accumulate, NextTiles<T>& next_tiles) const {
     const TileShape<C>& shape = isa().gemm<C>().shape(g.channels - panel.column);
     const C* input = from.input + panel.column * layout.tiles;
-    std::vector<const C*> b(count);
-    for (int64_t t = 0; t < count; ++t) b[t] = input + t * panel.width;
+    std::vector<const C*> b(block.tiles.size());
+    for (size_t t = 0; t < b.size(); ++t) b[t] = input + t * panel.width;
     for (int64_t point = 0; point < g.points(); ++point) {
+      const auto [begin, end] = block.with_point(point);
+      const int64_t count = end - begin;
       for (const Panel& rows : filters.panels) {
-        const C* grad = from.grad + point * layout.grad_plane + rows.column * layout.tiles;
+        const C* grad =
+            from.grad + point * layout.grad_plane + rows.column * layout.tiles + begin * rows.width;
         C* c = sums + point * layout.sum_plane + rows.column * panel.width;
         const int64_t pieces = ceil_div(rows.width, int64_t{shape.rows});
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t first = split_point(rows.width, pieces, piece);
           const int64_t count_rows = split_point(rows.width, pieces, piece + 1) - first;
           C* tile = c + first * panel.width;
-          shape.outer[count_rows]({grad + first, rows.width, b.data(), point * layout.input_plane,
-                                   count, accumulate ? tile : nullptr, panel.width, tile,
-                                   panel.width, panel.width, next_tiles.lines(count)});
+          shape.outer[count_rows]({grad + first, rows.width, b.data() + begin,
+                                   point * layout.input_plane, count, accumulate ? tile : nullptr,
+                                   panel.width, tile, panel.width, panel.width,
+                                   next_tiles.lines(count)});
         }
       }
     }
@@ -164,11 +167,12 @@ struct Run {
     for (int64_t block = 0; block < layout.blocks; ++block) {
       const int64_t first = split_point(tiles, layout.blocks, block);
       const int64_t count = split_point(tiles, layout.blocks, block + 1) - first;
-      transform(begin + first, count, filters, scratch);
+      const WinogradBlock tiles_of_block(g, begin + first, count);
+      transform(tiles_of_block, filters, scratch);
       C* sums = scratch.sums;
       NextTiles<T> next_tiles(g, begin + first + count, count, x, grad_y);
       for (const Panel& panel : layout.panels) {
-        multiply(panel, count, filters, scratch, sums, block > 0, next_tiles);
+        multiply(panel, tiles_of_block, filters, scratch, sums, block > 0, next_tiles);
         if (block + 1 == layout.blocks) {
           for (int64_t f = 0; f < filters.count; ++f)
             back.grad_filter(sums + f * panel.width, panel.width, layout.sum_plane,
@@ -207,7 +211,7 @@ void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, con
   const int64_t units = layout.units(), slots = std::min<int64_t>(plan.threads, units);
   const Run<T> run{
       g, kernels.transforms(g.m, g.r), sum_kernels.transforms(g.m, g.r), layout, x, grad_y, zeros};
-  const int64_t macs = g.points() * g.tiles() * g.channels * g.filters;
+  const int64_t macs = g.tile_points() * g.channels * g.filters;
   parallel_for(slots, ceil_div(kGrainMacs, macs / slots), [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) {
       auto* input = scratch + slot * layout.scratch(g);

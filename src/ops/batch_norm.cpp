@@ -35,11 +35,14 @@ struct BatchNormNode : Node {
   TensorList backward(const TensorList& grads) override {
     TensorList result(4);
     if (!grads[0].defined()) return result;
+    const bool ours = is_unshared(grads[0]);
     const Tensor grad_y = as_rows(grads[0]);
     const TensorOptions options = options_of(grad_y);
     const Tensor output = y.get(*this);
     if (output.defined()) {
-      result[3] = like_rows(grad_y, dim);
+      const bool in_place = ours && grad_y.data() == grads[0].data();
+      result[3] = in_place ? grads[0] : like_rows(grad_y, dim);
+      bump_version(result[3]);
     } else if (needs_input(3)) {
       result[3] = grads[0];
     }

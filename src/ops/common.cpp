@@ -191,9 +191,9 @@ void coalesce(Dims& shape, std::initializer_list<Dims*> strides) {
   }
 }
 
-void copy_into(const Tensor& x, const Tensor& y, bool accumulate) {
+void copy_into(const Tensor& x, const Tensor& y) {
   if (y.numel() == 0) return;
-  CopyArgs args{x.dtype(), y.dtype(), x.data(), y.data(), y.shape(), {}, y.strides(), accumulate};
+  CopyArgs args{x.dtype(), y.dtype(), x.data(), y.data(), y.shape(), {}, y.strides()};
   args.x_strides = broadcast_strides(x, y.shape());
   order_by_stride(args.shape, {&args.y_strides, &args.x_strides});
   coalesce(args.shape, {&args.y_strides, &args.x_strides});

@@ -54,7 +54,7 @@ void order_by_stride(Dims& shape, std::initializer_list<Dims*> strides);
 void coalesce(Dims& shape, std::initializer_list<Dims*> strides);
 
 /// Strided copy of x into y, which has x's shape (or one that x was expanded to).
-void copy_into(const Tensor& x, const Tensor& y, bool accumulate = false);
+void copy_into(const Tensor& x, const Tensor& y);
 
 /// A tensor's element type and device.
 inline TensorOptions options_of(const Tensor& x) { return {x.dtype(), x.device()}; }

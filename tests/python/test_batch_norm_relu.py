@@ -110,6 +110,29 @@ def test_only_the_residual_is_trained(device):
     np.testing.assert_array_equal(residual.grad.cpu().numpy(), expected)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_gradient_is_overwritten_only_where_nobody_sees_it(channels_last, device):
+    def grads(follow):
+        x, weight, bias, residual, grad = (
+            t.detach().to(device) for t in leaves((4, 3, 5, 7), "float32")
+        )
+        for leaf in (x, residual):
+            leaf.requires_grad = True
+        if channels_last:
+            grad = grad.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        before = grad.cpu().numpy().copy()
+        y = F.batch_norm(x, None, None, weight, bias, True, residual=residual, relu=True)
+        follow(y).backward(grad)
+        np.testing.assert_array_equal(grad.cpu().numpy(), before)
+        return [t.grad.cpu().numpy() for t in (x, residual)]
+
+    shared = grads(lambda y: y)
+    for own, expected in zip(grads(lambda y: y * 1.0), shared, strict=True):
+        np.testing.assert_array_equal(own, expected)
+    for twice, expected in zip(grads(lambda y: y + y), shared, strict=True):
+        np.testing.assert_allclose(twice, 2 * expected, rtol=1e-5, atol=1e-5)
+
+
 def test_an_edited_result_is_noticed():
     x, weight, bias, residual, grad = leaves((4, 3, 5, 7), "float32")
     y = F.batch_norm(x, None, None, weight, bias, True, residual=residual, relu=True)

@@ -129,7 +129,7 @@ def test_convs():
     for row in rows[:3]:
         macs = 2 * 6 * 25 * 28 * 28
         assert row["gflops"] * row["milliseconds"] * 1e6 == pytest.approx(2 * macs, rel=0.05)
-        assert row["algorithm"] in ("direct", "col2im")
+        assert row["algorithm"] in ("direct", "planar", "col2im")
         assert row["fraction_of_peak"] == pytest.approx(
             row["gflops_executed"] / row["peak_gflops"], abs=0.01
         )
@@ -147,10 +147,15 @@ def test_algorithms_and_their_operations(without_winograd):
     direct = 2 * 4 * 64 * 32 * 9 * 14 * 14
     assert convs.operations(conv, 4, (14, 14), "direct") == (direct, direct)
     assert convs.operations(conv, 4, (14, 14), "winograd2") == (direct, 2 * 4 * 64 * 32 * 16 * 49)
-    assert convs.operations(conv, 4, (14, 14), "winograd4") == (direct, 2 * 4 * 64 * 32 * 36 * 16)
+    assert convs.operations(conv, 4, (14, 14), "winograd4") == (direct, 2 * 4 * 64 * 32 * 22 * 22)
+    assert convs.operations(conv, 4, (28, 13), "winograd4")[1] == 2 * 4 * 64 * 32 * 42 * 21
     x, weight = st.zeros(4, 64, 14, 14), st.zeros(32, 64, 3, 3)
     names = st._core.conv2d_algorithms(x, weight, padding=1)
     assert names == dict.fromkeys(convs.PASSES, "direct")
+    first = st._core.conv2d_algorithms(st.zeros(2, 3, 64, 64), st.zeros(64, 3, 7, 7), padding=3)
+    assert (first["forward"], first["weight_grad"]) == ("direct", "narrow")
+    few = st._core.conv2d_algorithms(st.zeros(2, 1, 64, 64), st.zeros(1, 1, 5, 5))
+    assert few["forward"] == few["weight_grad"] == "planar"
     st.config.winograd = True
     names = st._core.conv2d_algorithms(x, weight, padding=1)
     assert set(names.values()) <= {"winograd2", "winograd4"}

@@ -64,6 +64,11 @@ HAND_PICKED = [
     Conv((3, 16, 5, 5), (120, 16, 5, 5)),
     Conv((1, 3, 63, 63), (64, 3, 11, 11), {"stride": 4, "padding": 2}),  # AlexNet's stem
     Conv((1, 3, 41, 39), (64, 3, 7, 7), {"stride": 2, "padding": 3}),  # ResNet's stem
+    # Input gradients from columns of all rows of the kernel: several ranges of rows, some of which
+    # begin within an image, rows of y that only borders reach, and taps that a stride skips.
+    Conv((2, 3, 60, 37), (64, 3, 3, 3), {"padding": 1}),
+    Conv((2, 3, 50, 33), (65, 3, 5, 3), {"stride": (3, 1), "padding": (4, 1)}),
+    Conv((1, 3, 67, 34), (64, 3, 3, 4), {"stride": (2, 3), "dilation": (4, 1), "padding": (5, 0)}),
     # a transposed weight gradient with a partial panel
     Conv((2, 3, 20, 23), (72, 3, 3, 4), {"stride": (1, 2), "padding": (1, 2), "dilation": (2, 1)}),
     Conv((1, 64, 14, 14), (64, 64, 3, 3), {"padding": 1}),

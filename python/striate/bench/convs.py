@@ -106,8 +106,8 @@ def operations(
 ) -> tuple[float, float]:
     """Floating point operations of direct convolution, and of the algorithm's multiplications.
 
-    F(m x m, r x r) multiplies (m + r - 1)^2 values per tile of m x m results; its transforms,
-    additions for the most part, are not counted.
+    F(m x m, r x r) multiplies (h + r - 1)(w + r - 1) values per tile of h x w results, which are
+    m x m but at the edges; its transforms, additions for the most part, are not counted.
     """
     taps = conv.kernel[0] * conv.kernel[1]
     per_position = 2.0 * batch * conv.o * conv.c / conv.groups
@@ -115,5 +115,5 @@ def operations(
     if not algorithm.startswith("winograd"):
         return direct, direct
     m = int(algorithm.removeprefix("winograd"))
-    tiles = -(-output[0] // m) * -(-output[1] // m)
-    return direct, per_position * (m + conv.kernel[0] - 1) ** 2 * tiles
+    rows, columns = (size + -(-size // m) * (conv.kernel[0] - 1) for size in output)
+    return direct, per_position * rows * columns

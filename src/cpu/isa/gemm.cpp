@@ -1,7 +1,6 @@
 // The tile of float and double over GCC/Clang vector extensions, compiled once per instruction set.
-#include "cpu/isa/gemm.h"
-
 #include "cpu/isa/gemm_tile.h"
+#include "cpu/isa/tables.h"
 
 namespace striate::cpu {
 namespace {
@@ -44,31 +43,24 @@ struct Vec {
 // Register budgets: 32 registers hold 14x2 or 6x4 (AVX-512), 16 hold 6x2 (AVX2, SSE), which is flat
 // enough. The narrow shapes serve few channels: on processors that halve 512-bit vectors a 32-byte
 // one costs half.
-namespace baseline {
 template <class T>
-constexpr GemmKernels<T> kKernels{
-    {make_shape<Vec<T, 16>, T, 1, 12>(), make_shape<Vec<T, 16>, T, 2, 6>()}, 2, 2};
-}
-namespace avx2 {
-template <class T>
-constexpr GemmKernels<T> kKernels{
-    {make_shape<Vec<T, 32>, T, 1, 12>(), make_shape<Vec<T, 32>, T, 2, 6>()}, 2, 2};
-}
-namespace avx512 {
-template <class T>
-constexpr GemmKernels<T> kKernels{
-    {make_shape<Vec<T, 32>, T, 1, 14>(), make_shape<Vec<T, 64>, T, 1, 14>(),
-     make_shape<Vec<T, 64>, T, 2, 14>(), make_shape<Vec<T, 64>, T, 4, 6, true>()},
-    3,
-    4};
+constexpr GemmKernels<T> make_kernels() {
+  constexpr int kBytes = kLanes<T> * sizeof(T);  // of a register
+  if constexpr (kBytes == 64) {
+    return {{make_shape<Vec<T, 32>, T, 1, 14>(), make_shape<Vec<T, 64>, T, 1, 14>(),
+             make_shape<Vec<T, 64>, T, 2, 14>(), make_shape<Vec<T, 64>, T, 4, 6, true>()},
+            3,
+            4};
+  } else {
+    return {{make_shape<Vec<T, kBytes>, T, 1, 12>(), make_shape<Vec<T, kBytes>, T, 2, 6>()}, 2, 2};
+  }
 }
 
 }  // namespace
 
-#define STRIATE_GEMM_GETTER(isa, type) STRIATE_GEMM_GETTER_(isa, type)
-#define STRIATE_GEMM_GETTER_(isa, type) \
-  const GemmKernels<type>& gemm_kernels_##isa##_##type() { return isa::kKernels<type>; }
-STRIATE_GEMM_GETTER(STRIATE_ISA, float)
-STRIATE_GEMM_GETTER(STRIATE_ISA, double)
+namespace STRIATE_ISA {
+constexpr GemmKernels<float> gemm_float = make_kernels<float>();
+constexpr GemmKernels<double> gemm_double = make_kernels<double>();
+}  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

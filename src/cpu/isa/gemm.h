@@ -99,14 +99,4 @@ struct GemmKernels {
   }
 };
 
-#define STRIATE_DECLARE_GEMM(isa)                         \
-  const GemmKernels<float>& gemm_kernels_##isa##_float(); \
-  const GemmKernels<double>& gemm_kernels_##isa##_double();
-STRIATE_DECLARE_GEMM(baseline)
-STRIATE_DECLARE_GEMM(avx2)
-STRIATE_DECLARE_GEMM(avx512)
-#undef STRIATE_DECLARE_GEMM
-/// For processors that multiply pairs of bfloat16. Denormal numbers count as zero there.
-const GemmKernels<BFloat16>& gemm_kernels_avx512_bfloat16();
-
 }  // namespace striate::cpu

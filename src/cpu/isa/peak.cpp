@@ -1,7 +1,6 @@
 // Twelve accumulators hide the latency of two multiply-add pipes (4 to 5 cycles each) and leave the
 // operands their registers in every instruction set.
-#include "cpu/isa/peak.h"
-
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -45,13 +44,10 @@ void triad(int64_t n, const float* a, const float* b, float scale, float* y) {
   }
 }
 
-constexpr PeakKernels kKernels{multiply_add, read, triad};
-
 }  // namespace
 
-#define STRIATE_PEAK_GETTER(isa) STRIATE_PEAK_GETTER_(isa)
-#define STRIATE_PEAK_GETTER_(isa) \
-  const PeakKernels& peak_kernels_##isa() { return kKernels; }
-STRIATE_PEAK_GETTER(STRIATE_ISA)
+namespace STRIATE_ISA {
+constexpr PeakKernels peak{multiply_add, read, triad};
+}  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

@@ -15,10 +15,4 @@ struct PeakKernels {
   void (*triad)(int64_t n, const float* a, const float* b, float scale, float* y);
 };
 
-#define STRIATE_DECLARE_PEAK(isa) const PeakKernels& peak_kernels_##isa();
-STRIATE_DECLARE_PEAK(baseline)
-STRIATE_DECLARE_PEAK(avx2)
-STRIATE_DECLARE_PEAK(avx512)
-#undef STRIATE_DECLARE_PEAK
-
 }  // namespace striate::cpu

@@ -1,7 +1,6 @@
 // The tiles of planar.h. Accumulators stay in registers only if all loops over them are unrolled,
 // hence the pragmas. Lanes never share arithmetic, so a result does not depend on its vector.
-#include "cpu/isa/planar.h"
-
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -230,15 +229,11 @@ constexpr PlanarKernels<T> make_kernels() {
   return kernels;
 }
 
-template <class T>
-constexpr PlanarKernels<T> kKernels = make_kernels<T>();
-
 }  // namespace
 
-#define STRIATE_PLANAR_GETTER(isa, type) STRIATE_PLANAR_GETTER_(isa, type)
-#define STRIATE_PLANAR_GETTER_(isa, type) \
-  const PlanarKernels<type>& planar_kernels_##isa##_##type() { return kKernels<type>; }
-STRIATE_PLANAR_GETTER(STRIATE_ISA, float)
-STRIATE_PLANAR_GETTER(STRIATE_ISA, double)
+namespace STRIATE_ISA {
+constexpr PlanarKernels<float> planar_float = make_kernels<float>();
+constexpr PlanarKernels<double> planar_double = make_kernels<double>();
+}  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

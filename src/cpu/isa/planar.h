@@ -61,12 +61,4 @@ struct PlanarKernels {
   PlanarTile<T> tiles[kMaxPlanarFilters + 1];  // by the number of filters
 };
 
-#define STRIATE_DECLARE_PLANAR(isa)                           \
-  const PlanarKernels<float>& planar_kernels_##isa##_float(); \
-  const PlanarKernels<double>& planar_kernels_##isa##_double();
-STRIATE_DECLARE_PLANAR(baseline)
-STRIATE_DECLARE_PLANAR(avx2)
-STRIATE_DECLARE_PLANAR(avx512)
-#undef STRIATE_DECLARE_PLANAR
-
 }  // namespace striate::cpu

@@ -1,8 +1,7 @@
 // Normal random values. The arithmetic is that of core/philox.h, one vector lane a pair: bits do
 // not depend on the instruction set.
-#include "cpu/isa/random.h"
-
 #include "core/philox.h"
+#include "cpu/isa/tables.h"
 
 namespace striate::cpu {
 namespace {
@@ -43,8 +42,8 @@ void normal_blocks(uint64_t seed, uint64_t first, int64_t count, double mean, do
 }  // namespace
 
 namespace STRIATE_ISA {
-
-const RandomKernels random{normal_blocks<float>, normal_blocks<double>};
-
+constexpr NormalKernel<float> normal_float = normal_blocks<float>;
+constexpr NormalKernel<double> normal_double = normal_blocks<double>;
 }  // namespace STRIATE_ISA
+
 }  // namespace striate::cpu

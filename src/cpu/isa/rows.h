@@ -25,11 +25,12 @@ struct AdamStep {
   T eps, root_correction, decay, weight_decay;
 };
 
-/// Result r is the sum of the rows at first + r * first_step + i * step, for i < count; results lie
-/// result_step apart.
+/// Result r is the sum of the rows at first[j] + offset + r * first_step + i * step, for
+/// j < first_count and i < count; results lie result_step apart.
 template <class T>
 struct RowSums {
-  const T* first;
+  const T* const* first;
+  int64_t first_count, offset;
   int64_t count, step;
   int64_t results, first_step, result_step;
   const T* start;  // one more row of each, added first; null for 0
@@ -169,23 +170,5 @@ struct RowKernels {
   const ColumnKernels<T>& column;
   const PoolKernels<T>& pool;
 };
-
-#define STRIATE_DECLARE_ROWS(isa)                         \
-  namespace isa {                                         \
-  extern const ElementKernels<float> element_float;       \
-  extern const ElementKernels<double> element_double;     \
-  extern const ElementKernels<BFloat16> element_bfloat16; \
-  extern const ColumnKernels<float> column_float;         \
-  extern const ColumnKernels<double> column_double;       \
-  extern const ColumnKernels<BFloat16> column_bfloat16;   \
-  extern const PoolKernels<float> pool_float;             \
-  extern const PoolKernels<double> pool_double;           \
-  extern const PoolKernels<BFloat16> pool_bfloat16;       \
-  extern const ConvertKernels convert;                    \
-  }
-STRIATE_DECLARE_ROWS(baseline)
-STRIATE_DECLARE_ROWS(avx2)
-STRIATE_DECLARE_ROWS(avx512)
-#undef STRIATE_DECLARE_ROWS
 
 }  // namespace striate::cpu

@@ -1,5 +1,5 @@
 // Conversions between float and bfloat16.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 
 namespace striate::cpu {
 namespace {

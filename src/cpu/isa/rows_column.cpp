@@ -1,5 +1,5 @@
 // Loops over the rows of a matrix whose columns are channels.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -28,6 +28,11 @@ inline void clear(int64_t width, Values*... values) {
   for (int64_t j = 0; j < width; ++j) ((values[j] = 0), ...);
 }
 
+/// Ends each row of a loop over rows, of which the compiler would otherwise take two together: what
+/// fetches memory ahead then recognises neither, and a pass from memory takes up to three times as
+/// long.
+inline void keep_order() { asm volatile(""); }
+
 /// For every column, the sums of what term(element, column, values) leaves in `values`: in V over
 /// kBlockRows rows, beyond in double.
 template <class V, int kSums, class Term>
@@ -39,6 +44,7 @@ inline void sum_rows(const Merge& merge, int64_t c, double* const (&results)[kSu
     V acc[kSums][kMaxColumns];
     for (V* sums : acc) clear(merge.width, sums);
     for (int64_t r = begin; r < end; ++r) {
+      keep_order();
 #pragma GCC ivdep
       for (int64_t j = 0; j < merge.width; ++j) {
         V values[kSums];
@@ -89,6 +95,7 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
     for (int64_t j = 0; j < merge.width; ++j) first[j] = value_of(block[j]);
     for (int64_t r = 0; r < count; ++r) {
       const T* row = block + r * step;
+      keep_order();
 #pragma GCC ivdep
       for (int64_t j = 0; j < merge.width; ++j) {
         const V d = value_of(row[j]) - first[j];

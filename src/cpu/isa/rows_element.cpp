@@ -1,6 +1,6 @@
 // Element-wise loops, left to the compiler to vectorise; sums and maxima in explicit vectors, since
 // a compiler may not reorder those.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
@@ -165,39 +165,58 @@ void adam(int64_t n, const AdamStep<T>& step, T* p, const T* g, T* m, T* v) {
   }
 }
 
-/// Elements [begin, begin + L) of row_sums, of which the first n are stored.
+/// From result `first` on, as many as are whole blocks of kResults, whose sums do not wait for each
+/// other: elements [begin, begin + L), of which the first n are stored.
+template <int kResults, class T, int L>
+inline int64_t row_sums_block(const RowSums<T>& sums, int64_t first, Vector<T, L> start,
+                              int64_t begin, int64_t n, T* y) {
+  // A row that follows at once overwrites what is stored behind this one.
+  const int64_t whole = n == L                  ? sums.results
+                        : sums.result_step == n ? sums.results - (L - 1) / n
+                                                : 0;
+  int64_t r = first;
+  for (; r + kResults <= sums.results; r += kResults) {
+    Vector<T, L> total[kResults];
+    for (int k = 0; k < kResults; ++k) total[k] = start;
+    for (int64_t j = 0; j < sums.first_count; ++j) {
+      const T* row = sums.first[j] + sums.offset + r * sums.first_step + begin;
+      for (int64_t i = 0; i < sums.count; ++i, row += sums.step)
+        for (int k = 0; k < kResults; ++k) total[k] += load<L>(row + k * sums.first_step);
+    }
+    for (int k = 0; k < kResults; ++k) {
+      T* result = y + (r + k) * sums.result_step + begin;
+      if (r + k < whole) {
+        store<L>(result, total[k]);
+      } else {
+        T lanes[L];
+        store<L>(lanes, total[k]);
+        copy_first<L>(lanes, n, result);
+      }
+    }
+  }
+  return r;
+}
 template <class T, int L>
-inline void row_sums_block(const RowSums<T>& sums, int64_t begin, int64_t n, T* y) {
+inline void row_sums_columns(const RowSums<T>& sums, int64_t begin, int64_t n, T* y) {
   Vector<T, L> start = {};
   if (sums.start) {
     T values[L] = {};
     for (int64_t i = 0; i < n; ++i) values[i] = sums.start[begin + i];
     start = load<L>(values);
   }
-  const T* first = sums.first + begin;
-  y += begin;
-  for (int64_t r = 0; r < sums.results; ++r, first += sums.first_step, y += sums.result_step) {
-    Vector<T, L> total = start;
-    for (int64_t i = 0; i < sums.count; ++i) total += load<L>(first + i * sums.step);
-    if (n == L) {
-      store<L>(y, total);
-    } else {
-      T lanes[L];
-      store<L>(lanes, total);
-      copy_first<L>(lanes, n, y);
-    }
-  }
+  const int64_t left = row_sums_block<4, T, L>(sums, 0, start, begin, n, y);
+  row_sums_block<1, T, L>(sums, left, start, begin, n, y);
 }
 
 template <class T>
 void row_sums(const RowSums<T>& sums, int64_t n, T* y) {
   constexpr int kWide = kLanes<T>, kNarrow = kWide > 4 ? kWide / 2 : kWide;
   int64_t begin = 0;
-  for (; begin + kWide <= n; begin += kWide) row_sums_block<T, kWide>(sums, begin, kWide, y);
+  for (; begin + kWide <= n; begin += kWide) row_sums_columns<T, kWide>(sums, begin, kWide, y);
   if (n - begin > kNarrow) {
-    row_sums_block<T, kWide>(sums, begin, n - begin, y);
+    row_sums_columns<T, kWide>(sums, begin, n - begin, y);
   } else if (begin < n) {
-    row_sums_block<T, kNarrow>(sums, begin, n - begin, y);
+    row_sums_columns<T, kNarrow>(sums, begin, n - begin, y);
   }
 }
 

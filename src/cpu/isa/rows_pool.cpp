@@ -1,5 +1,5 @@
 // Pooling: a window at a time, vectors along the channels.
-#include "cpu/isa/rows.h"
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {

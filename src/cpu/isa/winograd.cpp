@@ -1,191 +1,246 @@
-// Winograd transforms (Lavin and Gray 2016) as Cook-Toom at points 0, -+1, inf for F(2x2, 3x3) and
-// 0, -+1/sqrt(2), -+sqrt(2), inf for F(4x4, 3x3) and F(2x2, 5x5). The second set has about half the
-// rounding error of the usual 0, -+1, -+2, inf, because no entry of the matrices is far from 1.
+// Winograd transforms (Lavin and Gray 2016) as Cook-Toom at points 0, +-1, inf for F(2x2, 3x3) and
+// 0, +-1/sqrt(2), +-sqrt(2), inf for F(4x4, 3x3) and F(2x2, 5x5). The second set has about half the
+// rounding error of the usual 0, +-1, +-2, inf, because no entry of the matrices is far from 1.
 //
 // Outputs and filters are polynomials, of which a 1-D transform takes the values at the points, or
 // whose coefficients are found from those: the transpose. A 2-D one applies it to the columns and
-// then to the rows of a tile, a vector of channels at a time.
+// then to the rows of a tile, a vector of channels at a time. A tile of fewer outputs leaves out
+// the last finite points; at the others it multiplies by the same values of the filter.
 #include "cpu/isa/winograd.h"
 
+#include "cpu/isa/tables.h"
 #include "cpu/isa/vector.h"
 
 namespace striate::cpu {
 namespace {
 
-/// 0, then pairs of a point and its negative, then infinity. The values of filters are divided by
-/// products of point differences: kScale.
-template <class T, int kPoints>
-struct Points;
+/// The finite points of a grid; infinity is the last of its kEdge. A negative follows its opposite.
+template <int kEdge>
+constexpr long double kPoints[] = {0, 1, -1};
+constexpr long double kRootHalf = 0.707106781186547524400844362104849L;
+template <>
+constexpr long double kPoints<6>[] = {0, kRootHalf, -kRootHalf, 2 * kRootHalf, -2 * kRootHalf};
 
-template <class T>
-struct Points<T, 4> {
-  static constexpr T kPoint[] = {1}, kSquare[] = {1}, kScale[] = {T(0.5)};
+/// 1 / product of a point's differences from the other finite ones of the first `count`.
+template <int kEdge>
+constexpr long double scale(int point, int count) {
+  long double product = 1;
+  for (int other = 0; other < count; ++other)
+    if (other != point) product *= kPoints<kEdge>[point] - kPoints<kEdge>[other];
+  return 1 / product;
+}
 
-  template <class V>
-  static void input(const V* d, V* v) {
-    v[0] = d[0] - d[2];
-    v[1] = d[1] + d[2];
-    v[2] = d[2] - d[1];
-    v[3] = d[3] - d[1];
-  }
-};
+/// A row for each point.
+template <class T, int rows, int columns>
+struct Matrix {
+  static constexpr int kRows = rows, kColumns = columns;
+  T at[kRows][kColumns];
+  /// Whether a row is that of the point before, but for the sign of odd columns.
+  bool mirrors[kRows];
 
-template <class T>
-struct Points<T, 6> {
-  static constexpr T kPoint[] = {T(0.70710678118654752440), T(1.41421356237309504880)};
-  static constexpr T kSquare[] = {T(0.5), T(2)}, kScale[] = {T(-2) / 3, T(1) / 6};
-
-  template <class V>
-  static void input(const V* d, V* v) {
-    constexpr T kA = kPoint[0], kB = kPoint[1];
-    const V even_a = d[4] - T(2) * d[2], odd_a = kA * d[3] - kB * d[1];
-    const V even_b = d[4] - T(0.5) * d[2], odd_b = kB * d[3] - kA * d[1];
-    v[0] = d[0] - T(2.5) * d[2] + d[4];
-    v[1] = even_a + odd_a;
-    v[2] = even_a - odd_a;
-    v[3] = even_b + odd_b;
-    v[4] = even_b - odd_b;
-    v[5] = d[1] - T(2.5) * d[3] + d[5];
-  }
-};
-
-/// Polynomials of kTerms coefficients at those points; with kScaled, of filters.
-template <class T, int kPoints, int kTerms, bool kScaled>
-struct Polynomial {
-  static constexpr int kPairs = kPoints / 2 - 1;
-  using P = Points<T, kPoints>;
-
-  /// What coefficient k counts at a point. The squares are exact, the points are not.
-  static constexpr T weight(int pair, int k) {
-    const T square = P::kSquare[pair], even = k < 2 ? 1 : k < 4 ? square : square * square;
-    return (kScaled ? P::kScale[pair] : 1) * (k % 2 == 0 ? even : even * P::kPoint[pair]);
-  }
-
-  /// The values of c[0] + c[1] x + ...; at infinity it is the last coefficient.
-  template <class V>
-  static void evaluate(const V* c, V* values) {
-    values[0] = c[0];
-#pragma GCC unroll 8
-    for (int pair = 0; pair < kPairs; ++pair) {
-      V even = weight(pair, 0) * c[0], odd = weight(pair, 1) * c[1];
-#pragma GCC unroll 8
-      for (int k = 2; k < kTerms; ++k) (k % 2 == 0 ? even : odd) += weight(pair, k) * c[k];
-      values[2 * pair + 1] = even + odd;
-      values[2 * pair + 2] = even - odd;
+  constexpr void find_mirrors() {
+    for (int i = 2; i < kRows; i += 2) {
+      mirrors[i] = true;
+      for (int j = 0; j < kColumns; ++j)
+        mirrors[i] &= at[i][j] == (j % 2 == 0 ? at[i - 1][j] : -at[i - 1][j]);
     }
-    values[kPoints - 1] = c[kTerms - 1];
   }
+};
 
-  /// The transpose.
+/// The values of polynomials of kTerms coefficients at the first kRows - 1 finite points, and at
+/// infinity, where it is the last coefficient; with `scaled`, of filters.
+template <class T, int kEdge, int kRows, int kTerms>
+constexpr Matrix<T, kRows, kTerms> values(bool scaled) {
+  Matrix<T, kRows, kTerms> m{};
+  for (int i = 0; i < kRows - 1; ++i) {
+    long double power = scaled ? scale<kEdge>(i, kEdge - 1) : 1;
+    for (int k = 0; k < kTerms; ++k, power *= kPoints<kEdge>[i]) m.at[i][k] = static_cast<T>(power);
+  }
+  m.at[kRows - 1][kTerms - 1] = 1;
+  m.find_mirrors();
+  return m;
+}
+
+/// What inputs count at the same points: the coefficients of the product of (x - q) over the other
+/// finite points q, by the scale that is theirs and not in the filter's values.
+template <class T, int kEdge, int kRows>
+constexpr Matrix<T, kRows, kRows> inputs() {
+  Matrix<T, kRows, kRows> m{};
+  for (int i = 0; i < kRows; ++i) {
+    long double product[kRows] = {1};
+    for (int q = 0; q < kRows - 1; ++q) {
+      if (q == i) continue;
+      for (int k = kRows - 1; k >= 0; --k)
+        product[k] = (k > 0 ? product[k - 1] : 0) - kPoints<kEdge>[q] * product[k];
+    }
+    const bool finite = i < kRows - 1;
+    const long double rest = finite ? scale<kEdge>(i, kRows - 1) / scale<kEdge>(i, kEdge - 1) : 1;
+    for (int k = 0; k < kRows; ++k) m.at[i][k] = static_cast<T>(product[k] * rest);
+  }
+  m.find_mirrors();
+  return m;
+}
+
+/// out = m in. A point and its negative share the sums over even and over odd columns.
+template <const auto& m>
+struct Product {
   template <class V>
-  static void transpose(const V* values, V* c) {
+  static inline __attribute__((always_inline)) void apply(const V* in, V* out) {
+    V even, odd;
 #pragma GCC unroll 8
-    for (int k = 0; k < kTerms; ++k) {
-      V total = k == 0 ? values[0] : V{};
-#pragma GCC unroll 8
-      for (int pair = 0; pair < kPairs; ++pair) {
-        const V plus = values[2 * pair + 1], minus = values[2 * pair + 2];
-        total += weight(pair, k) * (k % 2 == 0 ? plus + minus : plus - minus);
+    for (int i = 0; i < m.kRows; ++i) {
+      if (m.mirrors[i]) {
+        out[i] = even - odd;
+        continue;
       }
-      c[k] = k == kTerms - 1 ? total + values[kPoints - 1] : total;
+      even = odd = V{};
+#pragma GCC unroll 8
+      for (int j = 0; j < m.kColumns; ++j)
+        if (m.at[i][j] != 0) (j % 2 == 0 ? even : odd) += m.at[i][j] * in[j];
+      out[i] = even + odd;
     }
   }
 };
 
-/// Columns then rows of an In x In block: out[Out][Out] = M in M'.
-template <int kIn, int kOut, class V, class Transform>
-void transform_2d(const V (&in)[kIn][kIn], V (&out)[kOut][kOut], Transform transform) {
-  V half[kIn][kOut];  // transposed: column j of `in`, transformed
+/// out = m' in.
+template <const auto& m>
+struct TransposedProduct {
+  template <class V>
+  static inline __attribute__((always_inline)) void apply(const V* in, V* out) {
 #pragma GCC unroll 8
-  for (int j = 0; j < kIn; ++j) {
-    V column[kIn];
+    for (int j = 0; j < m.kColumns; ++j) {
+      out[j] = V{};
 #pragma GCC unroll 8
-    for (int i = 0; i < kIn; ++i) column[i] = in[i][j];
-    transform(column, half[j]);
+      for (int i = 0; i < m.kRows; ++i) {
+        if (m.at[i][j] == 0 || m.mirrors[i]) continue;
+        const bool pair = i + 1 < m.kRows && m.mirrors[i + 1];
+        out[j] += m.at[i][j] * (!pair ? in[i] : j % 2 == 0 ? in[i] + in[i + 1] : in[i] - in[i + 1]);
+      }
+    }
+  }
+};
+
+/// The matrices of one axis: of a tile of kOut outputs, on the points of F(kEdge - kTaps + 1).
+template <class T, int kEdge, int kTaps, int kOut>
+struct Axis {
+  static constexpr int kIn = kOut + kTaps - 1;  // inputs, and points
+  static constexpr Matrix kInput = inputs<T, kEdge, kIn>();
+  static constexpr Matrix kOutput = values<T, kEdge, kIn, kOut>(false);
+
+  /// Where a tile's point is in the grid.
+  static constexpr int point(int i) { return i < kIn - 1 ? i : kEdge - 1; }
+};
+
+/// `in` by columns and then by rows.
+template <class Vertical, class Horizontal, int kInRows, int kInColumns, int kOutRows,
+          int kOutColumns, class V>
+inline __attribute__((always_inline)) void transform_2d(const V (&in)[kInRows][kInColumns],
+                                                        V (&out)[kOutRows][kOutColumns]) {
+  V half[kInColumns][kOutRows];  // transposed: column j of `in`, transformed
+#pragma GCC unroll 8
+  for (int j = 0; j < kInColumns; ++j) {
+    V column[kInRows];
+#pragma GCC unroll 8
+    for (int i = 0; i < kInRows; ++i) column[i] = in[i][j];
+    Vertical::apply(column, half[j]);
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < kOut; ++i) {
-    V row[kIn];
+  for (int i = 0; i < kOutRows; ++i) {
+    V row[kInColumns];
 #pragma GCC unroll 8
-    for (int j = 0; j < kIn; ++j) row[j] = half[j][i];
-    transform(row, out[i]);
+    for (int j = 0; j < kInColumns; ++j) row[j] = half[j][i];
+    Horizontal::apply(row, out[i]);
   }
 }
 
-/// F(kOut, kTaps).
-template <class T, int kOut, int kTaps>
-struct Transforms {
-  static constexpr int L = kLanes<T>, kEdge = kOut + kTaps - 1;
-  typedef Compute<T> C;
-  using Outputs = Polynomial<C, kEdge, kOut, false>;
-  using Taps = Polynomial<C, kEdge, kTaps, true>;
-  typedef C V __attribute__((vector_size(sizeof(C) * L)));
+template <class T>
+using Register __attribute__((vector_size(sizeof(Compute<T>) * kLanes<T>))) = Compute<T>;
 
-  template <class U>
-  static V get(const U* p) {
-    return load<L>(p);
-  }
+/// Of a tile of kHeight x kWidth outputs.
+template <class T, int kEdge, int kTaps, int kHeight, int kWidth>
+struct TileTransforms {
+  static constexpr int L = kLanes<T>;
+  using V = Register<T>;
+  using Rows = Axis<Compute<T>, kEdge, kTaps, kHeight>;
+  using Columns = Axis<Compute<T>, kEdge, kTaps, kWidth>;
+
+  static constexpr int point(int i, int j) { return Rows::point(i) * kEdge + Columns::point(j); }
 
   /// For each vector of channels: loads a square, asks for the columns of the next one that this
   /// one does not have, and stores its points.
-  template <int kSide, class Transform>
-  static void transform_square(const WinogradSquare<T>& args, Transform transform) {
-    C* v = args.v;
+  template <class Vertical, class Horizontal, int kSquareRows, int kSquareColumns>
+  static void transform_square(const WinogradSquare<T>& args) {
+    Compute<T>* v = args.v;
     for (int64_t g = 0; g < args.groups; ++g, v += args.group_step) {
-      V d[kSide][kSide], points[kEdge][kEdge];
+      V d[kSquareRows][kSquareColumns], points[Rows::kIn][Columns::kIn];
 #pragma GCC unroll 8
-      for (int i = 0; i < kSide; ++i) {
+      for (int i = 0; i < kSquareRows; ++i) {
 #pragma GCC unroll 8
-        for (int j = 0; j < kSide; ++j) {
-          const T* pixel = args.pixels[i * kSide + j] + args.first + g * L;
-          d[i][j] = get(pixel);
-          if (j >= kSide - kOut) __builtin_prefetch(pixel + args.ahead, 0, 2);
+        for (int j = 0; j < kSquareColumns; ++j) {
+          const T* pixel = args.pixels[i * kSquareColumns + j] + args.first + g * L;
+          d[i][j] = load<L>(pixel);
+          if (j >= kSquareColumns - kWidth) __builtin_prefetch(pixel + args.ahead, 0, 2);
         }
       }
-      transform_2d(d, points, transform);
+      transform_2d<Vertical, Horizontal>(d, points);
 #pragma GCC unroll 8
-      for (int i = 0; i < kEdge; ++i)
+      for (int i = 0; i < Rows::kIn; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kEdge; ++j) store<L>(v + (i * kEdge + j) * args.plane, points[i][j]);
+        for (int j = 0; j < Columns::kIn; ++j) store<L>(v + point(i, j) * args.plane, points[i][j]);
     }
   }
 
   static void input(const WinogradSquare<T>& args) {
-    transform_square<kEdge>(args, [](const V* in, V* out) { Points<C, kEdge>::input(in, out); });
+    transform_square<Product<Rows::kInput>, Product<Columns::kInput>, Rows::kIn, Columns::kIn>(
+        args);
   }
 
   static void output(const WinogradOutput<T>& args) {
     const Epilogue<T>& epilogue = args.epilogue;
     for (int64_t first = 0; first < args.n; first += L) {
-      V points[kEdge][kEdge], y[kOut][kOut];
+      V points[Rows::kIn][Columns::kIn], y[kHeight][kWidth];
 #pragma GCC unroll 8
-      for (int i = 0; i < kEdge; ++i)
+      for (int i = 0; i < Rows::kIn; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kEdge; ++j)
-          points[i][j] = get(args.m + (i * kEdge + j) * args.plane + first);
-      transform_2d(points, y, [](const V* in, V* out) { Outputs::transpose(in, out); });
-      const V bias = epilogue.bias ? get(epilogue.bias + first) : V{};
-      for (int i = 0; i < kOut * kOut; ++i) {
-        if (args.pixels[i] == nullptr) continue;
-        T* pixel = args.pixels[i] + first;
-        V value = y[i / kOut][i % kOut] + bias;
-        if (epilogue.residual != 0) value += get(pixel + epilogue.residual);
-        if (epilogue.relu) value = value <= 0 ? V{} : value;
-        if (sizeof(T) == sizeof(C) && epilogue.stream) {
-          store_past_caches(reinterpret_cast<V*>(pixel), value);
-        } else {
-          store<L>(pixel, value);
+        for (int j = 0; j < Columns::kIn; ++j)
+          points[i][j] = load<L>(args.m + point(i, j) * args.plane + first);
+      transform_2d<TransposedProduct<Rows::kOutput>, TransposedProduct<Columns::kOutput>>(points,
+                                                                                          y);
+      const V bias = epilogue.bias ? load<L>(epilogue.bias + first) : V{};
+      for (int i = 0; i < kHeight; ++i) {
+        for (int j = 0; j < kWidth; ++j) {
+          T* pixel = args.pixel + i * args.row_step + j * args.column_step + first;
+          V value = y[i][j] + bias;
+          if (epilogue.residual != 0) value += load<L>(pixel + epilogue.residual);
+          if (epilogue.relu) value = value <= 0 ? V{} : value;
+          if (sizeof(T) == sizeof(Compute<T>) && epilogue.stream) {
+            store_past_caches(reinterpret_cast<V*>(pixel), value);
+          } else {
+            store<L>(pixel, value);
+          }
         }
       }
     }
   }
 
+  static void grad_output(const WinogradSquare<T>& args) {
+    transform_square<Product<Rows::kOutput>, Product<Columns::kOutput>, kHeight, kWidth>(args);
+  }
+};
+
+template <class T, int kEdge, int kTaps>
+struct FilterTransforms {
+  static constexpr int L = kLanes<T>;
+  using C = Compute<T>;
+  using V = Register<T>;
+  static constexpr Matrix kValues = values<C, kEdge, kEdge, kTaps>(true);
+
   static void filter(const C* g, int64_t n, C* u, int64_t plane) {
     for (int64_t first = 0; first < n; first += L) {
       V taps[kTaps][kTaps], points[kEdge][kEdge];
       for (int i = 0; i < kTaps; ++i)
-        for (int j = 0; j < kTaps; ++j) taps[i][j] = get(g + (kTaps * i + j) * n + first);
-      transform_2d(taps, points, [](const V* in, V* out) { Taps::evaluate(in, out); });
+        for (int j = 0; j < kTaps; ++j) taps[i][j] = load<L>(g + (kTaps * i + j) * n + first);
+      transform_2d<Product<kValues>, Product<kValues>>(taps, points);
       for (int i = 0; i < kEdge * kEdge; ++i) {
         // All threads have read what was packed here before, and a line that others hold is slow to
         // get. Half lines are not worth it: they would leave before they are whole.
@@ -199,35 +254,48 @@ struct Transforms {
     }
   }
 
-  static void grad_output(const WinogradSquare<T>& args) {
-    transform_square<kOut>(args, [](const V* in, V* out) { Outputs::evaluate(in, out); });
-  }
-
-  static void grad_filter(const C* z, int64_t n, int64_t plane, T* g, int64_t step) {
+  static void grad_filter(const C* u, int64_t n, int64_t plane, T* g, int64_t step) {
     for (int64_t first = 0; first < n; first += L) {
       V points[kEdge][kEdge], taps[kTaps][kTaps];
       for (int i = 0; i < kEdge * kEdge; ++i)
-        points[i / kEdge][i % kEdge] = get(z + i * plane + first);
-      transform_2d(points, taps, [](const V* in, V* out) { Taps::transpose(in, out); });
+        points[i / kEdge][i % kEdge] = load<L>(u + i * plane + first);
+      transform_2d<TransposedProduct<kValues>, TransposedProduct<kValues>>(points, taps);
       for (int i = 0; i < kTaps * kTaps; ++i)
         store<L>(g + i * step + first, taps[i / kTaps][i % kTaps]);
     }
   }
-
-  static constexpr WinogradTransforms<T> kTable{input, output, filter, grad_output, grad_filter};
 };
 
+template <class T, int kEdge, int kTaps, int kHeight = 1, int kWidth = 1>
+constexpr void fill_tiles(WinogradTransforms<T>& table) {
+  constexpr int kLargest = kEdge - kTaps + 1;
+  using Tile = TileTransforms<T, kEdge, kTaps, kHeight, kWidth>;
+  table.tiles[kHeight - 1][kWidth - 1] = {Tile::input, Tile::output, Tile::grad_output};
+  if constexpr (kWidth < kLargest) {
+    fill_tiles<T, kEdge, kTaps, kHeight, kWidth + 1>(table);
+  } else if constexpr (kHeight < kLargest) {
+    fill_tiles<T, kEdge, kTaps, kHeight + 1, 1>(table);
+  }
+}
+
+template <class T, int kEdge, int kTaps>
+constexpr WinogradTransforms<T> make_transforms() {
+  using Filters = FilterTransforms<T, kEdge, kTaps>;
+  WinogradTransforms<T> table{{}, Filters::filter, Filters::grad_filter};
+  fill_tiles<T, kEdge, kTaps>(table);
+  return table;
+}
+
 template <class T>
-constexpr WinogradKernels<T> kKernels{kLanes<T>, Transforms<T, 2, 3>::kTable,
-                                      Transforms<T, 4, 3>::kTable, Transforms<T, 2, 5>::kTable};
+constexpr WinogradKernels<T> kKernels{kLanes<T>, make_transforms<T, 4, 3>(),
+                                      make_transforms<T, 6, 3>(), make_transforms<T, 6, 5>()};
 
 }  // namespace
 
-#define STRIATE_WINOGRAD_GETTER(isa, name, type) STRIATE_WINOGRAD_GETTER_(isa, name, type)
-#define STRIATE_WINOGRAD_GETTER_(isa, name, type) \
-  const WinogradKernels<type>& winograd_kernels_##isa##_##name() { return kKernels<type>; }
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, float, float)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, double, double)
-STRIATE_WINOGRAD_GETTER(STRIATE_ISA, bfloat16, BFloat16)
+namespace STRIATE_ISA {
+constexpr WinogradKernels<float> winograd_float = kKernels<float>;
+constexpr WinogradKernels<double> winograd_double = kKernels<double>;
+constexpr WinogradKernels<BFloat16> winograd_bfloat16 = kKernels<BFloat16>;
+}  // namespace STRIATE_ISA
 
 }  // namespace striate::cpu

@@ -9,15 +9,16 @@ namespace striate::cpu {
 
 /// Largest input tile edge, of F(4x4, 3x3) and F(2x2, 5x5).
 inline constexpr int kMaxWinogradEdge = 6;
+inline constexpr int kMaxWinogradTile = 4;
 
-/// A tile's sums m[point][0..n) and the m^2 output pixels that they become, of which null ones are
-/// outside the image.
+/// A tile's sums m[point][0..n), of the points that it has, and the output pixels that they become.
 template <class T>
 struct WinogradOutput {
   const Compute<T>* m;
   int64_t plane, n;
   Epilogue<T> epilogue;
-  T* const* pixels;
+  T* pixel;  // the first
+  int64_t row_step, column_step;
 };
 
 /// A square of pixels and where its points go: v[point][group][lane], for `groups` vectors of
@@ -31,20 +32,31 @@ struct WinogradSquare {
   int64_t group_step, plane;
 };
 
-/// Transforms of F(m x m, r x r) on vectors of channels: a tile has (m + r - 1)^2 input pixels and
-/// as many points. Points lie `plane` elements apart; n is a multiple of the lanes. What lies
-/// between the transforms is float if T is bfloat16.
+/// What becomes of a tile of height x width outputs, on vectors of channels.
+template <class T>
+struct WinogradTileTransforms {
+  /// B' d B of (height + r - 1) x (width + r - 1) pixels.
+  void (*input)(const WinogradSquare<T>& args);
+  /// Epilogue of A' m A.
+  void (*output)(const WinogradOutput<T>& args);
+  /// A d A' of height x width gradient pixels.
+  void (*grad_output)(const WinogradSquare<T>& args);
+};
+
+/// F(m x m, r x r) and the smaller tiles at an image's edges, which have fewer of its (m + r - 1)^2
+/// points: along an axis, a tile of e outputs has the first e + r - 2 and the last. Points lie
+/// `plane` elements apart; n is a multiple of the lanes. What lies between the transforms is float
+/// if T is bfloat16.
 template <class T>
 struct WinogradTransforms {
-  /// B' d B of (m + r - 1)^2 pixels.
-  void (*input)(const WinogradSquare<T>& args);
-  /// pixels[i][0..n) = epilogue of A' m A.
-  void (*output)(const WinogradOutput<T>& args);
+  WinogradTileTransforms<T> tiles[kMaxWinogradTile][kMaxWinogradTile];  // [height - 1][width - 1]
+  template <class Tile>
+  const WinogradTileTransforms<T>& of(const Tile& tile) const {
+    return tiles[tile.height - 1][tile.width - 1];
+  }
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(ry + x) * n + i]; whole registers,
   /// aligned to their size.
   void (*filter)(const Compute<T>* g, int64_t n, Compute<T>* u, int64_t plane);
-  /// A d A' of m^2 gradient pixels.
-  void (*grad_output)(const WinogradSquare<T>& args);
   /// g[tap * step + i] = G' u G, for i < n.
   void (*grad_filter)(const Compute<T>* u, int64_t n, int64_t plane, T* g, int64_t step);
 };
@@ -59,14 +71,5 @@ struct WinogradKernels {
     return r == 5 ? f2x5 : m == 2 ? f2x3 : f4x3;
   }
 };
-
-#define STRIATE_DECLARE_WINOGRAD(isa)                               \
-  const WinogradKernels<float>& winograd_kernels_##isa##_float();   \
-  const WinogradKernels<double>& winograd_kernels_##isa##_double(); \
-  const WinogradKernels<BFloat16>& winograd_kernels_##isa##_bfloat16();
-STRIATE_DECLARE_WINOGRAD(baseline)
-STRIATE_DECLARE_WINOGRAD(avx2)
-STRIATE_DECLARE_WINOGRAD(avx512)
-#undef STRIATE_DECLARE_WINOGRAD
 
 }  // namespace striate::cpu

@@ -1,11 +1,10 @@
 // The tile of bfloat16 for processors that multiply pairs of it (AVX512_BF16): sums of
 // a[2i] b[2i] + a[2i + 1] b[2i + 1] in float. Denormal numbers count as zero there. The compiler's
 // header of intrinsics is no standard header: its functions are always inlined.
-#include "cpu/isa/gemm.h"
-
 #include <immintrin.h>
 
 #include "cpu/isa/gemm_tile.h"
+#include "cpu/isa/tables.h"
 
 namespace striate::cpu {
 namespace {
@@ -68,14 +67,14 @@ struct Pairs {
   }
 };
 
-constexpr GemmKernels<BFloat16> kKernels{
+}  // namespace
+
+namespace avx512 {
+constexpr GemmKernels<BFloat16> gemm_bfloat16{
     {make_shape<Pairs, BFloat16, 1, 14>(), make_shape<Pairs, BFloat16, 2, 14>(),
      make_shape<Pairs, BFloat16, 4, 6, true>()},
     2,
     3};
-
-}  // namespace
-
-const GemmKernels<BFloat16>& gemm_kernels_avx512_bfloat16() { return kKernels; }
+}  // namespace avx512
 
 }  // namespace striate::cpu
