@@ -36,6 +36,9 @@ struct WeightGradPlan {
 // Pixels: a packed panel takes most of the L1 cache.
 template <class T>
 constexpr int64_t kPackedChunk = 160 * kStep<T>;
+// Pixels where few filters read the input in place: many chunks are many sums, and so each of them
+// of pixels that one thread has computed.
+constexpr int64_t kMostPixels = 400;
 constexpr int64_t kSumBytes = 4 << 20;  // of the partial sums
 constexpr int64_t kBlocksPerCopy = 6;   // tiles that should share a copied panel
 constexpr int64_t kMostRows = 336;      // of a unit, whose gradients stay in the L2 cache
@@ -71,7 +74,7 @@ WeightGradPlan<T> plan_weight_grad(const Conv2dGeometry& g) {
   const int64_t count = g.n * g.oh * g.ow, blocks = OuterProducts<T>::row_blocks(pass.filters);
   const int64_t pixel_values = g.c * g.stride_h * g.stride_w + g.o;
   const int64_t target =
-      packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, 400);
+      packs ? kPackedChunk<T> : std::clamp<int64_t>(131072 / pixel_values, 64, kMostPixels);
   plan.chunks = std::max<int64_t>(1, ceil_div(count, target));
   plan.chunk = ceil_div(count, plan.chunks);
   plan.group_parts = std::min(g.groups, kMinUnits);

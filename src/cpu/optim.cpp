@@ -13,7 +13,8 @@ namespace {
 /// Calls update(tensor, first, n) on chunks that cover the elements of all tensors.
 template <class Update>
 void for_each_chunk(const OptimizerTensor* tensors, int64_t count, const Update& update) {
-  constexpr int64_t kChunk = 4096, kGrain = 12;  // chunks that take about 10 us
+  constexpr int64_t kChunk = 4096;
+  constexpr int64_t kGrain = 12;  // chunks, which take about 10 us
   int64_t chunks = 0;
   for (int64_t t = 0; t < count; ++t) chunks += ceil_div(tensors[t].n, kChunk);
   parallel_for(chunks, kGrain, [&](int64_t begin, int64_t end) {

@@ -72,7 +72,8 @@ bool spin(std::chrono::microseconds limit, const Done& done) {
 /// claim one by one. So nobody waits for a worker that the system has not scheduled: with one
 /// processor taken by another program, fixed shares ran ten times slower than one thread. Each
 /// thread begins with its own share, because what it wrote there in the region before lies in its
-/// caches.
+/// caches. Shares are of neighbouring parts, so that they are the same elements however many parts
+/// a region has.
 class Pool {
  public:
   Pool() {
