@@ -3,7 +3,6 @@
 #include <span>
 
 #include "cpu/conv2d_algorithm.h"
-#include "cpu/conv2d_col2im.h"
 #include "cpu/conv2d_pass.h"
 #include "cpu/winograd.h"
 #include "striate/runtime.h"
@@ -65,19 +64,6 @@ ConvAlgorithm<T> winograd_algorithm() {
           },
       .adds_term = true,
   };
-}
-
-template <class T>
-ConvAlgorithm<T> col2im_algorithm() {
-  return {.name = "col2im",
-          .pays = col2im_pays<T>,
-          .plan = [](const Conv2dGeometry& g, ConvPass) { return col2im_plan<T>(g); },
-          .pack = col2im_pack<T>,
-          .run =
-              [](const ConvCall<T>& c) {
-                col2im(c.g, c.x, static_cast<const T*>(c.packed), c.epilogue.bias, c.y);
-              },
-          .weight_grad = nullptr};
 }
 
 /// From the most to the least special.

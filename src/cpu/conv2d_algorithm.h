@@ -41,6 +41,9 @@ ConvAlgorithm<T> direct_algorithm();
 /// Likewise the weight gradient. (conv2d_weight_grad.cpp)
 template <class T>
 ConvAlgorithm<T> direct_weight_grad_algorithm();
+/// The input gradient as a product and a sum over windows, for few channels. (conv2d_col2im.cpp)
+template <class T>
+ConvAlgorithm<T> col2im_algorithm();
 /// Few filters, pixels in the lanes: forward and weight gradient. (conv2d_planar.cpp)
 template <class T>
 ConvAlgorithm<T> planar_algorithm();

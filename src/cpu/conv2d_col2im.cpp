@@ -4,10 +4,9 @@
 // row (LeNet-5's second convolution: 1.4 times the work), and the product fills its vectors however
 // few the channels are. Where one row of the kernel fills them already, the product also sums over
 // the rows of y that reach a row of grad_x, [x of y][kw][c], which leaves less to add up.
-#include "cpu/conv2d_col2im.h"
-
 #include <memory>
 
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
 
 namespace striate::cpu {
@@ -184,10 +183,8 @@ class ColumnRows {
   std::vector<const T*> first_;
 };
 
-}  // namespace
-
 template <class T>
-bool col2im_pays(const Conv2dGeometry& g, ConvPass pass) {
+bool pays(const Conv2dGeometry& g, ConvPass pass) {
   if (pass != ConvPass::kInputGrad || g.groups > 1) return false;
   const Layout<T> layout = best_layout<T>(g);
   const int64_t direct = g.oh * g.kh * (g.w * g.kw / g.stride_w) * g.o * step_cost<T>(g.c);
@@ -195,13 +192,13 @@ bool col2im_pays(const Conv2dGeometry& g, ConvPass pass) {
 }
 
 template <class T>
-Conv2dPlan col2im_plan(const Conv2dGeometry& g) {
+Conv2dPlan plan(const Conv2dGeometry& g, ConvPass) {
   const Layout<T> layout = best_layout<T>(g);
-  return {kCol2im, layout.depth * layout.size * sizeof(T), 0};
+  return {0, layout.depth * layout.size * sizeof(T), 0};
 }
 
 template <class T>
-void col2im_pack(const Conv2dPackArgs& args) {
+void pack(const Conv2dPackArgs& args) {
   const Conv2dGeometry& g = args.g;
   const int64_t* strides = args.weight_strides;
   const Layout<T> layout = best_layout<T>(g);
@@ -227,7 +224,9 @@ void col2im_pack(const Conv2dPackArgs& args) {
 }
 
 template <class T>
-void col2im(const Conv2dGeometry& g, const T* grad_y, const T* packed, const T* bias, T* grad_x) {
+void run(const ConvCall<T>& call) {
+  const Conv2dGeometry& g = call.g;
+  const T* packed = static_cast<const T*>(call.packed);
   const Pass pass = make_pass(g, ConvPass::kInputGrad);
   const Layout<T> layout = best_layout<T>(g);
   std::vector<const T*> packed_of;  // each product
@@ -244,18 +243,19 @@ void col2im(const Conv2dGeometry& g, const T* grad_y, const T* packed, const T* 
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image = i / g.h, y = i % g.h;
       if (i == begin || y == 0) rows.start(y);
-      rows.make(y, grad_y + image * g.oh * g.ow * g.o, packed_of, bias, grad_x + i * g.w * g.c);
+      rows.make(y, call.x + image * g.oh * g.ow * g.o, packed_of, call.epilogue.bias,
+                call.y + i * g.w * g.c);
     }
   });
 }
 
-#define STRIATE_INSTANTIATE(T)                                   \
-  template bool col2im_pays<T>(const Conv2dGeometry&, ConvPass); \
-  template Conv2dPlan col2im_plan<T>(const Conv2dGeometry&);     \
-  template void col2im_pack<T>(const Conv2dPackArgs&);           \
-  template void col2im<T>(const Conv2dGeometry&, const T*, const T*, const T*, T*);
-STRIATE_INSTANTIATE(float)
-STRIATE_INSTANTIATE(double)
-#undef STRIATE_INSTANTIATE
+}  // namespace
+
+template <class T>
+ConvAlgorithm<T> col2im_algorithm() {
+  return {"col2im", pays<T>, plan<T>, pack<T>, run<T>, nullptr};
+}
+template ConvAlgorithm<float> col2im_algorithm();
+template ConvAlgorithm<double> col2im_algorithm();
 
 }  // namespace striate::cpu
