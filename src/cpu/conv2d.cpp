@@ -35,6 +35,25 @@ double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
   return seconds((products + transforms) * g.tile_points(), passes * weight * item);
 }
 
+/// The edge of the output tiles that beat direct convolution by a model of their costs; 0: none do.
+/// Direct convolution takes kStep multiply-adds of T at a time, Winograd's products are of floats.
+template <class T>
+int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
+  if (!winograd_enabled() || !winograd_applies<T>(g)) return 0;
+  constexpr size_t kItem = sizeof(Compute<T>);
+  int64_t best = 0;
+  double least = direct_seconds(winograd_geometry(g, pass, 4), kItem) / kStep<T>;
+  for (int64_t m : {2, 4}) {
+    if (m + g.kh - 1 > kMaxWinogradEdge) continue;
+    const double time = winograd_seconds(winograd_geometry(g, pass, m), pass, kItem);
+    if (time < least) {
+      least = time;
+      best = m;
+    }
+  }
+  return best;
+}
+
 template <class T, int64_t kEdge>
 ConvAlgorithm<T> winograd_algorithm() {
   return {
@@ -103,24 +122,6 @@ void run(ConvPass pass, const Args& args, const void* source, const void* term, 
 }
 
 }  // namespace
-
-/// Direct convolution takes kStep multiply-adds of T at a time, Winograd's products are of floats.
-template <class T>
-int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
-  if (!winograd_enabled() || !winograd_applies<T>(g)) return 0;
-  constexpr size_t kItem = sizeof(Compute<T>);
-  int64_t best = 0;
-  double least = direct_seconds(winograd_geometry(g, pass, 4), kItem) / kStep<T>;
-  for (int64_t m : {2, 4}) {
-    if (m + g.kh - 1 > kMaxWinogradEdge) continue;
-    const double time = winograd_seconds(winograd_geometry(g, pass, m), pass, kItem);
-    if (time < least) {
-      least = time;
-      best = m;
-    }
-  }
-  return best;
-}
 
 Conv2dPlan conv2d_plan(const Conv2dGeometry& g, DType dtype, ConvPass pass) {
   Conv2dPlan plan;

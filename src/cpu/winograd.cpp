@@ -48,16 +48,18 @@ struct Run {
   void load_tile(const WinogradTile& tile, Compute<T>* v) const {
     const T* pixels[kMaxPixels];
     tile_pixels(x, {g.h, g.w, g.channels}, g.under(tile), zeros, pixels);
-    transforms.of(tile).input(
-        {pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes, layout.plane});
+    transforms.of(tile.height, tile.width)
+        .input({pixels, 0, g.m * g.channels, layout.groups, v, layout.tiles * layout.lanes,
+                layout.plane});
   }
 
   void store_tile(const WinogradTile& tile, const Compute<T>* m, const Panel& panel) const {
     Epilogue<T> of_panel = epilogue;
     if (epilogue.bias) of_panel.bias += panel.column;
     const int64_t pixel = (tile.image * g.oh + tile.row) * g.ow + tile.column;
-    transforms.of(tile).output({m, layout.tiles * panel.width, panel.width, of_panel,
-                                y + pixel * g.filters + panel.column, g.ow * g.filters, g.filters});
+    transforms.of(tile.height, tile.width)
+        .output({m, layout.tiles * panel.width, panel.width, of_panel,
+                 y + pixel * g.filters + panel.column, g.ow * g.filters, g.filters});
   }
 
   void block(const WinogradBlock& block, const Panel* panel, int64_t panels,

@@ -92,10 +92,6 @@ WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64
 /// Whether transforms take this convolution: 3 x 3 or 5 x 5, stride 1, whole vectors of channels.
 template <class T>
 bool winograd_applies(const Conv2dGeometry& g);
-/// The edge of the output tiles that beat direct convolution by a model of their costs; 0: none do.
-/// A function of the shape and the instruction set alone. (conv2d.cpp)
-template <class T>
-int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass);
 /// The workspace is enough for the threads there are now.
 template <class T>
 Conv2dPlan winograd_plan(const WinogradGeometry& g);

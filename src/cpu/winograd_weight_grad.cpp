@@ -117,7 +117,7 @@ struct Run {
     const T* pixels[kMaxWinogradEdge * kMaxWinogradEdge];
     for (int64_t t = 0; t < std::ssize(block.tiles); ++t) {
       const WinogradTile& tile = block.tiles[t];
-      const WinogradTileTransforms<T>& of_tile = transforms.of(tile);
+      const WinogradTileTransforms<T>& of_tile = transforms.of(tile.height, tile.width);
       tile_pixels(x, {g.h, g.w, g.channels}, g.under(tile), zeros, pixels);
       for (const Panel& panel : layout.panels)
         of_tile.input({pixels, panel.column, g.m * g.channels, panel.width / lanes,

@@ -166,20 +166,20 @@ struct TileTransforms {
 
   static constexpr int point(int i, int j) { return Rows::point(i) * kEdge + Columns::point(j); }
 
-  /// For each vector of channels: loads a square, asks for the columns of the next one that this
+  /// For each vector of channels: loads a patch, asks for the columns of the next one that this
   /// one does not have, and stores its points.
-  template <class Vertical, class Horizontal, int kSquareRows, int kSquareColumns>
-  static void transform_square(const WinogradSquare<T>& args) {
+  template <class Vertical, class Horizontal, int kPatchRows, int kPatchColumns>
+  static void transform_patch(const WinogradPatch<T>& args) {
     Compute<T>* v = args.v;
     for (int64_t g = 0; g < args.groups; ++g, v += args.group_step) {
-      V d[kSquareRows][kSquareColumns], points[Rows::kIn][Columns::kIn];
+      V d[kPatchRows][kPatchColumns], points[Rows::kIn][Columns::kIn];
 #pragma GCC unroll 8
-      for (int i = 0; i < kSquareRows; ++i) {
+      for (int i = 0; i < kPatchRows; ++i) {
 #pragma GCC unroll 8
-        for (int j = 0; j < kSquareColumns; ++j) {
-          const T* pixel = args.pixels[i * kSquareColumns + j] + args.first + g * L;
+        for (int j = 0; j < kPatchColumns; ++j) {
+          const T* pixel = args.pixels[i * kPatchColumns + j] + args.first + g * L;
           d[i][j] = load<L>(pixel);
-          if (j >= kSquareColumns - kWidth) __builtin_prefetch(pixel + args.ahead, 0, 2);
+          if (j >= kPatchColumns - kWidth) __builtin_prefetch(pixel + args.ahead, 0, 2);
         }
       }
       transform_2d<Vertical, Horizontal>(d, points);
@@ -190,9 +190,8 @@ struct TileTransforms {
     }
   }
 
-  static void input(const WinogradSquare<T>& args) {
-    transform_square<Product<Rows::kInput>, Product<Columns::kInput>, Rows::kIn, Columns::kIn>(
-        args);
+  static void input(const WinogradPatch<T>& args) {
+    transform_patch<Product<Rows::kInput>, Product<Columns::kInput>, Rows::kIn, Columns::kIn>(args);
   }
 
   static void output(const WinogradOutput<T>& args) {
@@ -223,8 +222,8 @@ struct TileTransforms {
     }
   }
 
-  static void grad_output(const WinogradSquare<T>& args) {
-    transform_square<Product<Rows::kOutput>, Product<Columns::kOutput>, kHeight, kWidth>(args);
+  static void grad_output(const WinogradPatch<T>& args) {
+    transform_patch<Product<Rows::kOutput>, Product<Columns::kOutput>, kHeight, kWidth>(args);
   }
 };
 

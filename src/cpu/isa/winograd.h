@@ -7,9 +7,8 @@
 
 namespace striate::cpu {
 
-/// Largest input tile edge, of F(4x4, 3x3) and F(2x2, 5x5).
-inline constexpr int kMaxWinogradEdge = 6;
-inline constexpr int kMaxWinogradTile = 4;
+/// Largest edges of a tile's inputs, in F(4x4, 3x3) and F(2x2, 5x5), and outputs.
+inline constexpr int kMaxWinogradEdge = 6, kMaxWinogradTile = 4;
 
 /// A tile's sums m[point][0..n), of the points that it has, and the output pixels that they become.
 template <class T>
@@ -21,11 +20,11 @@ struct WinogradOutput {
   int64_t row_step, column_step;
 };
 
-/// A square of pixels and where its points go: v[point][group][lane], for `groups` vectors of
-/// channels from the channel `first` on. The square that follows lies `ahead` behind this one; it
+/// A patch of pixels and where its points go: v[point][group][lane], for `groups` vectors of
+/// channels from the channel `first` on. The patch that follows lies `ahead` behind this one; it
 /// is asked for meanwhile.
 template <class T>
-struct WinogradSquare {
+struct WinogradPatch {
   const T* const* pixels;
   int64_t first, ahead, groups;
   Compute<T>* v;
@@ -36,11 +35,11 @@ struct WinogradSquare {
 template <class T>
 struct WinogradTileTransforms {
   /// B' d B of (height + r - 1) x (width + r - 1) pixels.
-  void (*input)(const WinogradSquare<T>& args);
+  void (*input)(const WinogradPatch<T>& args);
   /// Epilogue of A' m A.
   void (*output)(const WinogradOutput<T>& args);
   /// A d A' of height x width gradient pixels.
-  void (*grad_output)(const WinogradSquare<T>& args);
+  void (*grad_output)(const WinogradPatch<T>& args);
 };
 
 /// F(m x m, r x r) and the smaller tiles at an image's edges, which have fewer of its (m + r - 1)^2
@@ -50,9 +49,8 @@ struct WinogradTileTransforms {
 template <class T>
 struct WinogradTransforms {
   WinogradTileTransforms<T> tiles[kMaxWinogradTile][kMaxWinogradTile];  // [height - 1][width - 1]
-  template <class Tile>
-  const WinogradTileTransforms<T>& of(const Tile& tile) const {
-    return tiles[tile.height - 1][tile.width - 1];
+  const WinogradTileTransforms<T>& of(int64_t height, int64_t width) const {
+    return tiles[height - 1][width - 1];
   }
   /// u[point][i] = G g G', where tap (y, x) of filter i is g[(ry + x) * n + i]; whole registers,
   /// aligned to their size.
