@@ -110,7 +110,7 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
     V first[kMaxColumns], acc[kMaxColumns], acc2[kMaxColumns];
     clear(merge.width, acc, acc2);
     for (int64_t j = 0; j < merge.width; ++j) first[j] = value_of(block[j]);
-    for_rows<2>(count, [&]<int kRows>(int64_t row, int64_t apart) {
+    for_rows<4>(count, [&]<int kRows>(int64_t row, int64_t apart) {
       for_columns<T>(merge.width, [&]<int L>(int64_t j) {
         const Vector<V, L> shift = load<L>(first + j);
         Vector<V, L> sum = load<L>(acc + j), sum2 = load<L>(acc2 + j);
