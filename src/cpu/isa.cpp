@@ -44,8 +44,10 @@ STRIATE_ISA_TABLE(avx512)
 
 Isa avx512_with_pairs() {
   Isa isa = avx512_isa();
-  if (__builtin_cpu_supports("avx512bf16"))
+  if (__builtin_cpu_supports("avx512bf16")) {
     std::get<TypedKernels<BFloat16>>(isa.typed).gemm = &avx512::gemm_bfloat16;
+    isa.winograd_pairs = &avx512::winograd_pairs;
+  }
   return isa;
 }
 
