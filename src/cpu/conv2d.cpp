@@ -62,12 +62,10 @@ int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
 }
 
 template <class T, int64_t kEdge>
-ConvAlgorithm<T> winograd_algorithm() {
+ConvAlgorithm<T> winograd_algorithm(const char* name) {
   using P = WinogradOperand<T, kEdge>;
   return {
-      .name = kEdge == 2   ? "winograd2"
-              : kEdge == 3 ? "winograd3"
-                           : "winograd4",
+      .name = name,
       .pays = [](const Conv2dGeometry& g,
                  ConvPass pass) { return winograd_edge<T>(g, pass) == kEdge; },
       .plan =
@@ -99,20 +97,23 @@ ConvAlgorithm<T> winograd_algorithm() {
 /// From the most to the least special.
 template <class T>
 std::span<const ConvAlgorithm<T>> algorithms() {
-  static const ConvAlgorithm<T> table[] = {
-      in_place_algorithm<T>(),    winograd_algorithm<T, 2>(),
-      winograd_algorithm<T, 4>(), col2im_algorithm<T>(),
-      planar_algorithm<T>(),      narrow_algorithm<T>(),
-      direct_algorithm<T>(),      direct_weight_grad_algorithm<T>()};
+  static const ConvAlgorithm<T> table[] = {in_place_algorithm<T>(),
+                                           winograd_algorithm<T, 2>("winograd2"),
+                                           winograd_algorithm<T, 4>("winograd4"),
+                                           col2im_algorithm<T>(),
+                                           planar_algorithm<T>(),
+                                           narrow_algorithm<T>(),
+                                           direct_algorithm<T>(),
+                                           direct_weight_grad_algorithm<T>()};
   return table;
 }
 /// Few filters are faster as floats than in pairs.
 template <>
 std::span<const ConvAlgorithm<BFloat16>> algorithms() {
   static const ConvAlgorithm<BFloat16> table[] = {
-      winograd_algorithm<BFloat16, 2>(),
-      winograd_algorithm<BFloat16, 3>(),
-      winograd_algorithm<BFloat16, 4>(),
+      winograd_algorithm<BFloat16, 2>("winograd2"),
+      winograd_algorithm<BFloat16, 3>("winograd3"),
+      winograd_algorithm<BFloat16, 4>("winograd4"),
       widened_algorithm<planar_algorithm<float>>(),
       direct_algorithm<BFloat16>(),
       direct_weight_grad_algorithm<BFloat16>(),

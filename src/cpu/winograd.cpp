@@ -27,7 +27,7 @@ struct BlockLayout {
     groups = g.channels / lanes;
     tiles = ceil_div(g.tiles(), std::max<int64_t>(1, ceil_div(g.tiles(), kTiles)));
     plane = (groups * tiles | 1) * lanes;
-    v_size = g.points() * plane;
+    v_size = ceil_div(g.points() * plane, kMaxTileWidth) * kMaxTileWidth;  // whole cache lines
     m_size = g.points() * tiles * kMaxTileWidth;
   }
   static constexpr int64_t kTiles = 2 * kMaxTileRows;

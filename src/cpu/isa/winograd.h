@@ -50,8 +50,8 @@ struct WinogradTileTransforms {
 /// take; sums are of type Compute<T>.
 template <class T, class P>
 struct WinogradTransforms {
-  WinogradTileTransforms<T, P> tiles[kMaxWinogradTile]
-                                    [kMaxWinogradTile];  // [height - 1][width - 1]
+  /// [height - 1][width - 1]
+  WinogradTileTransforms<T, P> tiles[kMaxWinogradTile][kMaxWinogradTile];
   const WinogradTileTransforms<T, P>& of(int64_t height, int64_t width) const {
     return tiles[height - 1][width - 1];
   }
