@@ -41,17 +41,25 @@ double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item, i
 template <class T, int64_t kEdge>
 using WinogradOperand = std::conditional_t<kEdge == 3, BFloat16, Compute<T>>;
 
+/// Whether transformed operands may be rounded to pairs of bfloat16. Of fewer channels, a result in
+/// a corner, which has four taps, may be further off than docs/mixed_precision.md promises.
+template <class T>
+bool winograd_in_pairs(const WinogradGeometry& g, ConvPass pass) {
+  constexpr int64_t kLeastChannels = 64;
+  return kStep<T> > 1 && isa().multiplies_bfloat16() && g.r == 3 &&
+         (pass == ConvPass::kWeightGrad || g.channels >= kLeastChannels);
+}
+
 /// The edge of the output tiles that beat direct convolution by a model of their costs; 0: none do.
 template <class T>
 int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
   if (!winograd_enabled() || !winograd_applies<T>(g)) return 0;
   constexpr size_t kItem = sizeof(Compute<T>);
-  const bool pairs = kStep<T> > 1 && isa().multiplies_bfloat16();
   int64_t best = 0;
   double least = direct_seconds(winograd_geometry(g, pass, 4), kItem, kStep<T>);
   for (int64_t m : {2, 3, 4}) {
-    if (m + g.kh - 1 > kMaxWinogradEdge || (m == 3 && (!pairs || g.kh != 3))) continue;
     const WinogradGeometry tiles = winograd_geometry(g, pass, m);
+    if (tiles.edge() > kMaxWinogradEdge || (m == 3 && !winograd_in_pairs<T>(tiles, pass))) continue;
     const double time = winograd_seconds(tiles, pass, kItem, m == 3 ? kStep<BFloat16> : 1);
     if (time < least) {
       least = time;

@@ -99,7 +99,7 @@ template <const auto& m>
 struct Product {
   template <class V>
   static inline __attribute__((always_inline)) void apply(const V* in, V* out) {
-    V even, odd;
+    V even{}, odd{};
 #pragma GCC unroll 8
     for (int i = 0; i < m.kRows; ++i) {
       if (m.mirrors[i]) {
