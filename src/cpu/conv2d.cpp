@@ -1,6 +1,7 @@
 // Convolution's entry points: which algorithm runs a pass, and the call to it.
 #include <algorithm>
 #include <span>
+#include <type_traits>
 
 #include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_pass.h"
@@ -21,31 +22,45 @@ double seconds(double flops, double weight_bytes) {
   return std::max(flops / kFlops, weight_bytes / kBytesPerSecond);
 }
 
-double direct_seconds(const WinogradGeometry& g, size_t item) {
+/// With `step` multiply-adds at a time.
+double direct_seconds(const WinogradGeometry& g, size_t item, int step) {
   const double weight = 1.0 * g.taps() * g.channels * g.filters;
-  return seconds(2 * weight * g.n * g.oh * g.ow, weight * item);
+  return seconds(2 * weight * g.n * g.oh * g.ow, weight * item) / step;
 }
 
-double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item) {
-  const double weight = 1.0 * g.points() * g.channels * g.filters;
-  const double products = 2.0 * g.channels * g.filters;
+double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item, int step) {
+  const double weight = 1.0 * g.points() * g.channels * g.filters / step;
+  const double products = 2.0 * g.channels * g.filters / step;
   const double transforms = kTransformFlops * (g.channels + g.filters);
   // The weight gradient's sums are written and read again.
   const int passes = pass == ConvPass::kWeightGrad ? 2 : 1;
   return seconds((products + transforms) * g.tile_points(), passes * weight * item);
 }
 
+/// What products of tiles of an edge take.
+template <class T, int64_t kEdge>
+using WinogradOperand = std::conditional_t<kEdge == 3, BFloat16, Compute<T>>;
+
+/// Whether transformed operands may be rounded to pairs of bfloat16. Of fewer channels, a result in
+/// a corner, which has four taps, may be further off than docs/mixed_precision.md promises.
+template <class T>
+bool winograd_in_pairs(const WinogradGeometry& g, ConvPass pass) {
+  constexpr int64_t kLeastChannels = 64;
+  return kStep<T> > 1 && isa().multiplies_bfloat16() && g.r == 3 &&
+         (pass == ConvPass::kWeightGrad || g.channels >= kLeastChannels);
+}
+
 /// The edge of the output tiles that beat direct convolution by a model of their costs; 0: none do.
-/// Direct convolution takes kStep multiply-adds of T at a time, Winograd's products are of floats.
 template <class T>
 int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
   if (!winograd_enabled() || !winograd_applies<T>(g)) return 0;
   constexpr size_t kItem = sizeof(Compute<T>);
   int64_t best = 0;
-  double least = direct_seconds(winograd_geometry(g, pass, 4), kItem) / kStep<T>;
-  for (int64_t m : {2, 4}) {
-    if (m + g.kh - 1 > kMaxWinogradEdge) continue;
-    const double time = winograd_seconds(winograd_geometry(g, pass, m), pass, kItem);
+  double least = direct_seconds(winograd_geometry(g, pass, 4), kItem, kStep<T>);
+  for (int64_t m : {2, 3, 4}) {
+    const WinogradGeometry tiles = winograd_geometry(g, pass, m);
+    if (tiles.edge() > kMaxWinogradEdge || (m == 3 && !winograd_in_pairs<T>(tiles, pass))) continue;
+    const double time = winograd_seconds(tiles, pass, kItem, m == 3 ? kStep<BFloat16> : 1);
     if (time < least) {
       least = time;
       best = m;
@@ -55,31 +70,33 @@ int64_t winograd_edge(const Conv2dGeometry& g, ConvPass pass) {
 }
 
 template <class T, int64_t kEdge>
-ConvAlgorithm<T> winograd_algorithm() {
+ConvAlgorithm<T> winograd_algorithm(const char* name) {
+  using P = WinogradOperand<T, kEdge>;
   return {
-      .name = kEdge == 2 ? "winograd2" : "winograd4",
+      .name = name,
       .pays = [](const Conv2dGeometry& g,
                  ConvPass pass) { return winograd_edge<T>(g, pass) == kEdge; },
       .plan =
           [](const Conv2dGeometry& g, ConvPass pass) {
             const WinogradGeometry tiles = winograd_geometry(g, pass, kEdge);
-            return pass == ConvPass::kWeightGrad ? winograd_weight_grad_plan<T>(tiles)
-                                                 : winograd_plan<T>(tiles);
+            return pass == ConvPass::kWeightGrad ? winograd_weight_grad_plan<T, P>(tiles)
+                                                 : winograd_plan<T, P>(tiles);
           },
       .pack =
           [](const Conv2dPackArgs& args) {
-            winograd_pack<T>(winograd_geometry(args.g, args.pass, kEdge), args);
+            winograd_pack<T, P>(winograd_geometry(args.g, args.pass, kEdge), args);
           },
       .run =
           [](const ConvCall<T>& c) {
-            winograd(winograd_geometry(c.g, c.pass, kEdge), c.plan, c.x, c.packed, c.epilogue, c.y,
-                     c.workspace);
+            winograd<T, P>(winograd_geometry(c.g, c.pass, kEdge), c.plan, c.x, c.packed, c.epilogue,
+                           c.y, c.workspace);
           },
       .weight_grad =
           [](const Conv2dWeightGradArgs& args) {
-            winograd_weight_grad(winograd_geometry(args.g, ConvPass::kWeightGrad, kEdge), args.plan,
-                                 static_cast<const T*>(args.x), static_cast<const T*>(args.grad_y),
-                                 static_cast<T*>(args.grad_weight), args.workspace);
+            winograd_weight_grad<T, P>(winograd_geometry(args.g, ConvPass::kWeightGrad, kEdge),
+                                       args.plan, static_cast<const T*>(args.x),
+                                       static_cast<const T*>(args.grad_y),
+                                       static_cast<T*>(args.grad_weight), args.workspace);
           },
       .adds_term = true,
   };
@@ -88,19 +105,23 @@ ConvAlgorithm<T> winograd_algorithm() {
 /// From the most to the least special.
 template <class T>
 std::span<const ConvAlgorithm<T>> algorithms() {
-  static const ConvAlgorithm<T> table[] = {
-      in_place_algorithm<T>(),    winograd_algorithm<T, 2>(),
-      winograd_algorithm<T, 4>(), col2im_algorithm<T>(),
-      planar_algorithm<T>(),      narrow_algorithm<T>(),
-      direct_algorithm<T>(),      direct_weight_grad_algorithm<T>()};
+  static const ConvAlgorithm<T> table[] = {in_place_algorithm<T>(),
+                                           winograd_algorithm<T, 2>("winograd2"),
+                                           winograd_algorithm<T, 4>("winograd4"),
+                                           col2im_algorithm<T>(),
+                                           planar_algorithm<T>(),
+                                           narrow_algorithm<T>(),
+                                           direct_algorithm<T>(),
+                                           direct_weight_grad_algorithm<T>()};
   return table;
 }
 /// Few filters are faster as floats than in pairs.
 template <>
 std::span<const ConvAlgorithm<BFloat16>> algorithms() {
   static const ConvAlgorithm<BFloat16> table[] = {
-      winograd_algorithm<BFloat16, 2>(),
-      winograd_algorithm<BFloat16, 4>(),
+      winograd_algorithm<BFloat16, 2>("winograd2"),
+      winograd_algorithm<BFloat16, 3>("winograd3"),
+      winograd_algorithm<BFloat16, 4>("winograd4"),
       widened_algorithm<planar_algorithm<float>>(),
       direct_algorithm<BFloat16>(),
       direct_weight_grad_algorithm<BFloat16>(),

@@ -16,7 +16,7 @@ template <class T>
 struct TypedKernels {
   const GemmKernels<T>* gemm;  // of bfloat16: null where the processor has no such products
   const PlanarKernels<T>* planar;
-  const WinogradKernels<T>* winograd;
+  const WinogradKernels<T, Compute<T>>* winograd;
   RowKernels<T> rows;
   NormalKernel<T> normal;
 };
@@ -26,6 +26,7 @@ struct Isa {
   const PeakKernels& peak;
   const ConvertKernels& convert;
   std::tuple<TypedKernels<float>, TypedKernels<double>, TypedKernels<BFloat16>> typed;
+  const WinogradKernels<BFloat16, BFloat16>* winograd_pairs = nullptr;  // with its gemm
 
   bool multiplies_bfloat16() const { return of<BFloat16>().gemm != nullptr; }
 
@@ -41,9 +42,14 @@ struct Isa {
   const PlanarKernels<T>& planar() const {
     return *of<T>().planar;
   }
-  template <class T>
-  const WinogradKernels<T>& winograd() const {
-    return *of<T>().winograd;
+  /// Between images of T and products of P.
+  template <class T, class P>
+  const WinogradKernels<T, P>& winograd() const {
+    if constexpr (kStep<P> > 1) {
+      return *winograd_pairs;
+    } else {
+      return *of<T>().winograd;
+    }
   }
   template <class T>
   const RowKernels<T>& rows() const {

@@ -1,4 +1,6 @@
-// Winograd convolution F(2x2, 3x3), F(4x4, 3x3) and F(2x2, 5x5): stride 1, no dilation, no groups.
+// Winograd convolution F(2x2, 3x3), F(4x4, 3x3) and F(2x2, 5x5), and F(3x3, 3x3) of bfloat16:
+// stride 1, no dilation, no groups. T is what images hold, P what products take: what T is computed
+// in, or pairs of bfloat16.
 #pragma once
 
 #include <algorithm>
@@ -47,11 +49,14 @@ struct WinogradGeometry {
 };
 
 /// Tiles that are transformed together, in an order in which those that have a point lie side by
-/// side: cut in width alone, whole, cut in height alone, cut in both.
+/// side: cut in width alone, whole, cut in height alone, cut in both. Of each kind there are whole
+/// steps, if need be with tiles far outside of the image.
 struct WinogradBlock {
   std::vector<WinogradTile> tiles;
 
-  WinogradBlock(const WinogradGeometry& g, int64_t first, int64_t count);
+  WinogradBlock(const WinogradGeometry& g, int64_t first, int64_t count, int64_t step = 1);
+  /// The most tiles that a block of `count` comes to.
+  static constexpr int64_t most(int64_t count, int64_t step) { return count + 4 * (step - 1); }
 
   struct Range {
     int64_t begin, end;
@@ -71,13 +76,14 @@ struct WinogradBlock {
   int64_t narrow, high, wide;  // where the first, the second and the third kind end
 };
 
-/// The pixels of images [n][h][w][channels] in a part; those outside are `zeros`.
+/// The pixels of images [n][h][w][channels] in a part; those outside are `zeros`. Returns their
+/// end.
 struct ImageSize {
   int64_t h, w, channels;
 };
 template <class T>
-void tile_pixels(const T* images, const ImageSize& size, const WinogradTile& part, const T* zeros,
-                 const T** pixels) {
+const T** tile_pixels(const T* images, const ImageSize& size, const WinogradTile& part,
+                      const T* zeros, const T** pixels) {
   const T* image = images + part.image * size.h * size.w * size.channels;
   for (int64_t row = part.row; row < part.row + part.height; ++row) {
     for (int64_t column = part.column; column < part.column + part.width; ++column) {
@@ -85,6 +91,7 @@ void tile_pixels(const T* images, const ImageSize& size, const WinogradTile& par
       *pixels++ = inside ? image + (row * size.w + column) * size.channels : zeros;
     }
   }
+  return pixels;
 }
 
 WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64_t m);
@@ -93,19 +100,19 @@ WinogradGeometry winograd_geometry(const Conv2dGeometry& g, ConvPass pass, int64
 template <class T>
 bool winograd_applies(const Conv2dGeometry& g);
 /// The workspace is enough for the threads there are now.
-template <class T>
+template <class T, class P = Compute<T>>
 Conv2dPlan winograd_plan(const WinogradGeometry& g);
-/// Transforms the weight to [panel][point][channel][width], in float for bfloat16.
-template <class T>
+/// Transforms the weight to [panel][point][channel / kStep][width][kStep], of P.
+template <class T, class P = Compute<T>>
 void winograd_pack(const WinogradGeometry& g, const Conv2dPackArgs& args);
-template <class T>
+template <class T, class P = Compute<T>>
 void winograd(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x, const void* packed,
               const Epilogue<T>& epilogue, T* y, void* workspace);
 
 /// The workspace is enough for the threads there are now.
-template <class T>
+template <class T, class P = Compute<T>>
 Conv2dPlan winograd_weight_grad_plan(const WinogradGeometry& g);
-template <class T>
+template <class T, class P = Compute<T>>
 void winograd_weight_grad(const WinogradGeometry& g, const Conv2dPlan& plan, const T* x,
                           const T* grad_y, T* grad_weight, void* workspace);
 

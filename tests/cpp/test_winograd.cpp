@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "cpu/isa.h"
 #include "cpu/winograd.h"
 
 namespace {
@@ -12,6 +13,8 @@ namespace {
 namespace st = striate;
 using st::Conv2dGeometry;
 using st::ConvPass;
+using st::cpu::BFloat16;
+using st::cpu::value_of;
 
 Conv2dGeometry geometry(int64_t kernel, int64_t pad, int64_t h, int64_t w) {
   return {.n = 2,
@@ -48,14 +51,24 @@ void for_each_product(const Conv2dGeometry& g, const Visit& visit) {
         }
 }
 
-/// Relative L2 error of one pass on normal data; the output is poisoned first.
 template <class T>
+constexpr st::DType kDType = st::DType::kFloat32;
+template <>
+constexpr st::DType kDType<double> = st::DType::kFloat64;
+template <>
+constexpr st::DType kDType<BFloat16> = st::DType::kBFloat16;
+
+/// Relative L2 error of one pass on normal data; the output is poisoned first.
+template <class T, class P = st::cpu::Compute<T>>
 double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
+  const auto element = [](double value) {
+    return st::cpu::rounded<T>(static_cast<st::cpu::Compute<T>>(value));
+  };
   std::mt19937 random(1);
   std::normal_distribution<double> normal;
   const auto values = [&](int64_t n) {
     std::vector<T> result(n);
-    for (T& value : result) value = static_cast<T>(normal(random));
+    for (T& value : result) value = element(normal(random));
     return result;
   };
   const std::vector<T> x = values(g.n * g.h * g.w * g.c), y = values(g.n * g.oh * g.ow * g.o);
@@ -68,40 +81,41 @@ double error(const Conv2dGeometry& g, ConvPass pass, int64_t m) {
   if (pass == ConvPass::kWeightGrad) {
     expected.resize(weight.size());
     for_each_product(g, [&](int64_t in, int64_t out, int64_t w) {
-      expected[w] += static_cast<double>(x[in]) * y[out];
+      expected[w] += double{value_of(x[in])} * value_of(y[out]);
     });
-    const st::Conv2dPlan plan = st::cpu::winograd_weight_grad_plan<T>(tiles);
+    const st::Conv2dPlan plan = st::cpu::winograd_weight_grad_plan<T, P>(tiles);
     std::vector<char> workspace(plan.workspace);
-    result.assign(expected.size(), static_cast<T>(NAN));
-    st::cpu::winograd_weight_grad<T>(tiles, plan, x.data(), y.data(), result.data(),
-                                     workspace.data());
+    result.assign(expected.size(), element(NAN));
+    st::cpu::winograd_weight_grad<T, P>(tiles, plan, x.data(), y.data(), result.data(),
+                                        workspace.data());
   } else {
     const bool backward = pass == ConvPass::kInputGrad;
     expected.resize(backward ? x.size() : y.size());
     for_each_product(g, [&](int64_t in, int64_t out, int64_t w) {
-      expected[backward ? in : out] += static_cast<double>(weight[w]) * (backward ? y[out] : x[in]);
+      expected[backward ? in : out] +=
+          double{value_of(weight[w])} * value_of(backward ? y[out] : x[in]);
     });
-    const st::Conv2dPlan plan = st::cpu::winograd_plan<T>(tiles);
+    const st::Conv2dPlan plan = st::cpu::winograd_plan<T, P>(tiles);
     struct alignas(64) Line {  // as the allocator's
       char bytes[64];
     };
     std::vector<Line> packed(plan.packed / sizeof(Line) + 1);
     std::vector<char> workspace(plan.workspace);
-    result.assign(expected.size(), static_cast<T>(NAN));
-    st::cpu::winograd_pack<T>(tiles, {g,
-                                      sizeof(T) == 4 ? st::DType::kFloat32 : st::DType::kFloat64,
-                                      pass,
-                                      plan,
-                                      weight.data(),
-                                      {g.kh * g.kw * g.c, 1, g.kw * g.c, g.c},
-                                      packed.data()});
-    st::cpu::winograd<T>(tiles, plan, backward ? y.data() : x.data(),
-                         reinterpret_cast<const T*>(packed.data()), {}, result.data(),
-                         workspace.data());
+    result.assign(expected.size(), element(NAN));
+    st::cpu::winograd_pack<T, P>(tiles, {g,
+                                         kDType<T>,
+                                         pass,
+                                         plan,
+                                         weight.data(),
+                                         {g.kh * g.kw * g.c, 1, g.kw * g.c, g.c},
+                                         packed.data()});
+    st::cpu::winograd<T, P>(tiles, plan, backward ? y.data() : x.data(), packed.data(), {},
+                            result.data(), workspace.data());
   }
   double difference = 0, size = 0;
   for (size_t i = 0; i < result.size(); ++i) {
-    difference += (result[i] - expected[i]) * (result[i] - expected[i]);
+    const double apart = value_of(result[i]) - expected[i];
+    difference += apart * apart;
     size += expected[i] * expected[i];
   }
   return std::sqrt(difference / size);
@@ -118,6 +132,9 @@ TEST_CASE("winograd: errors of all tile sizes, all paddings and ragged sizes") {
         CHECK(error<float>(g, pass, 4) < 1e-5);
         CHECK(error<double>(g, pass, 2) < 1e-14);
         CHECK(error<double>(g, pass, 4) < 1e-13);
+        CHECK(error<BFloat16>(g, pass, 4) < 2e-3);  // the result's rounding alone is 1.7e-3
+        if (st::cpu::isa().multiplies_bfloat16())
+          CHECK(error<BFloat16, BFloat16>(g, pass, 3) < 8e-3);
       }
     }
   }

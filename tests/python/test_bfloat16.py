@@ -1,5 +1,6 @@
 """bfloat16: every kernel against float64 on the rounded operands, with the bound that one rounding
-of the result and float32 sums allow, and exactly where sums of integers are exact.
+of the result and float32 sums allow, and exactly where sums of integers are exact; Winograd's with
+rounded operands by the bounds of docs/mixed_precision.md alone.
 """
 
 from __future__ import annotations
@@ -51,6 +52,19 @@ def one_rounding(got: st.Tensor, exact: np.ndarray, slack: float = 0.0) -> None:
     assert (np.abs(value - exact) <= bound).all(), np.abs(value - exact).max()
 
 
+def algorithms_of(channels: int, edge: int, kernel: int, padding: int) -> set[str]:
+    operands = [
+        st.ones(s).to("bfloat16")
+        for s in ((2, channels, edge, edge), (channels, channels, kernel, kernel))
+    ]
+    return set(conv2d_algorithms(*operands, padding=padding).values())
+
+
+def winograd_rounds_operands(on) -> bool:
+    """Where the processor multiplies pairs of bfloat16."""
+    return on.device == "cpu" and algorithms_of(64, 14, 3, 1) == {"winograd3"}
+
+
 # (n, c, h, w, o, kernel, stride, padding, dilation, groups)
 CONVS = {
     "3x3": (2, 16, 9, 11, 24, 3, 1, 1, 1, 1),
@@ -87,7 +101,7 @@ def float64_conv(x, weight, bias, options, grad):
 
 
 @pytest.mark.parametrize("name", CONVS)
-def test_conv_passes_within_the_bound(name, bf16):
+def test_conv_passes_within_the_bound(name, bf16, on):
     rng = np.random.default_rng(len(name))
     x, weight, bias, options = conv_operands(CONVS[name], lambda s: rounded(rng.standard_normal(s)))
     gradient = {}
@@ -105,14 +119,13 @@ def test_conv_passes_within_the_bound(name, bf16):
         terms = max(weight[0].size, weight.size // weight.shape[1], y.numel() // y.shape[1])
         assert (np.abs(value - wanted) <= (terms * 2.0**-24 + U_IN) * size + 1e-30).all()
         assert np.linalg.norm(value - wanted) <= GATE * np.linalg.norm(wanted)
-        one_rounding(got, wanted, terms * 2.0**-23 * size)
+        if not (name == "winograd" and winograd_rounds_operands(on)):
+            one_rounding(got, wanted, terms * 2.0**-23 * size)
 
 
 def test_winograd_is_what_runs_on_the_cpu():
-    n, c, h, w, o, k, *_ = CONVS["winograd"]
-    operands = [st.ones(s).to("bfloat16") for s in ((n, c, h, w), (o, c, k, k))]
-    algorithms = conv2d_algorithms(*operands, padding=1)
-    assert set(algorithms.values()) == {"winograd4"}
+    pairs = algorithms_of(64, 14, 1, 0) == {"pairs"}
+    assert algorithms_of(64, 14, 3, 1) == {"winograd3" if pairs else "winograd4"}
 
 
 @pytest.mark.parametrize("name", ["winograd", "many pixels", "odd", "stem"])
@@ -176,7 +189,9 @@ def test_conv_transpose_linear_and_matmul(bf16):
 def test_fused_convolution_adds_the_residual_before_it_rounds(
     channels, filters, edge, slack, bf16, on
 ):
-    """The second by Winograd's transforms, whose error is some 1e-5 of results around 30."""
+    """The second by Winograd's transforms, whose error is some 1e-5 of results around 30 if they do
+    not round operands.
+    """
     rng = np.random.default_rng(4)
     x = rounded(rng.standard_normal((2, channels, edge, edge)))
     w = rounded(rng.standard_normal((filters, channels, 3, 3)))
@@ -185,7 +200,10 @@ def test_fused_convolution_adds_the_residual_before_it_rounds(
     wide = F.conv2d(*(st.tensor(t, dtype="float64") for t in (x, w, b)), padding=1)
     exact = np.maximum(host(wide) + r, 0)
     got = F.conv2d_fused(bf16(x), bf16(w), on.tensor(b), padding=1, residual=bf16(r), relu=True)
-    one_rounding(got, exact, slack)
+    if edge == 14 and winograd_rounds_operands(on):
+        assert np.linalg.norm(array(got) - exact) <= GATE * np.linalg.norm(exact)
+    else:
+        one_rounding(got, exact, slack)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])

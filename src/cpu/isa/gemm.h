@@ -34,15 +34,15 @@ struct Epilogue {
 };
 
 /// c[r][0..n) = epilogue of the sum over taps t and i < k of a[r][taps[t] + i] * b[t][i][0..n).
-template <class T>
+template <class T, class Result = T>
 struct TileArgs {
-  const T* const* a;     // [rows] pixel bases in the source
-  T* const* c;           // [rows] pixel bases in the result
-  const int64_t* taps;   // [tap_count] offsets of the contiguous runs that a pixel reads
-  int64_t tap_count, k;  // k whole steps
-  const T* b;            // one packed panel, [tap_count][k / kStep][width][kStep]
-  Epilogue<T> epilogue;  // its bias [width]
-  int64_t n;             // columns to store, at most width
+  const T* const* a;          // [rows] pixel bases in the source
+  Result* const* c;           // [rows] pixel bases in the result
+  const int64_t* taps;        // [tap_count] offsets of the contiguous runs that a pixel reads
+  int64_t tap_count, k;       // k whole steps
+  const T* b;                 // one packed panel, [tap_count][k / kStep][width][kStep]
+  Epilogue<Result> epilogue;  // its bias [width]
+  int64_t n;                  // columns to store, at most width
   Ahead<T> ahead;
 };
 
@@ -67,8 +67,8 @@ template <class T>
 struct TileShape {
   int width, rows;
   void (*tile[kMaxTileRows + 1])(const TileArgs<T>&);
-  /// The same for rows that lie a vector of the set apart, the first of them a[0]; not of bfloat16.
-  void (*dense_tile[kMaxTileRows + 1])(const TileArgs<T>&);
+  /// The same as sums, for rows that lie kLanes<T> elements apart, the first of them a[0].
+  void (*dense_tile[kMaxTileRows + 1])(const TileArgs<T, Compute<T>>&);
   void (*outer[kMaxTileRows + 1])(const OuterTileArgs<T>&);
   /// Copies of what `outer` reads, without the gaps: a[p * a_step + 0..rows) to
   /// [steps][rows][kStep] and b[p][offset + 0..filled) to [steps][width][kStep], for terms p <

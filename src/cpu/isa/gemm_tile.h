@@ -101,11 +101,11 @@ inline __attribute__((always_inline)) void add_step(typename V::Reg (&acc)[kRows
 }
 
 // Its pointers are a register too few for 14 rows; dense rows need one.
-template <class V, class T, int kVectors, int kRows, bool kDense>
-void tile(const TileArgs<T>& args) {
-  const Epilogue<T>& epilogue = args.epilogue;
+template <class V, class T, class Result, int kVectors, int kRows, bool kDense>
+void tile(const TileArgs<T, Result>& args) {
+  const Epilogue<Result>& epilogue = args.epilogue;
   const auto residual = [&](int r) { return args.c[r] + epilogue.residual; };
-  if (epilogue.residual != 0) prefetch_rows<T, kVectors * V::kLanes, kRows>(residual);
+  if (epilogue.residual != 0) prefetch_rows<Result, kVectors * V::kLanes, kRows>(residual);
   typename V::Reg acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
@@ -127,7 +127,7 @@ void tile(const TileArgs<T>& args) {
       add_step<V, T>(acc, [&](int r) { return kDense ? dense + r * kLanes<T> : a[r] + i; }, b);
     }
   }
-  finish<V, T>(
+  finish<V, Result>(
       acc, [&](int r) { return args.c[r]; }, epilogue.residual != 0, residual, epilogue.relu,
       epilogue.stream, args.n);
 }
@@ -149,9 +149,9 @@ void outer(const OuterTileArgs<T>& args) {
 
 template <class V, class T, int kVectors, int kMaxRows, bool kFlat, int kRows = 1>
 constexpr void fill_rows(TileShape<T>& shape) {
-  shape.tile[kRows] = tile<V, T, kVectors, kRows, false>;
+  shape.tile[kRows] = tile<V, T, T, kVectors, kRows, false>;
   if constexpr (!kFlat) {
-    if constexpr (kStep<T> == 1) shape.dense_tile[kRows] = tile<V, T, kVectors, kRows, true>;
+    shape.dense_tile[kRows] = tile<V, T, Compute<T>, kVectors, kRows, true>;
     shape.outer[kRows] = outer<V, T, kVectors, kRows>;
     shape.pack_a[kRows] = V::template pack_a<kRows>;
   }

@@ -20,53 +20,57 @@ struct WinogradOutput {
   int64_t row_step, column_step;
 };
 
-/// A patch of pixels and where its points go: v[point][group][lane], for `groups` vectors of
-/// channels from the channel `first` on. The patch that follows lies `ahead` behind this one; it
-/// is asked for meanwhile.
-template <class T>
-struct WinogradPatch {
-  const T* const* pixels;
+/// Patches of pixels, one or kStep<P>, and where their points go: v[point][group][lane][patch], for
+/// `groups` vectors of channels from the channel `first` on. The patches that follow lie `ahead`
+/// behind these; they are asked for meanwhile.
+template <class T, class P>
+struct WinogradPatches {
+  const T* const* pixels;  // patch by patch
   int64_t first, ahead, groups;
-  Compute<T>* v;
+  P* v;
   int64_t group_step, plane;
 };
 
 /// What becomes of a tile of height x width outputs, on vectors of channels.
-template <class T>
+template <class T, class P>
 struct WinogradTileTransforms {
-  /// B' d B of (height + r - 1) x (width + r - 1) pixels.
-  void (*input)(const WinogradPatch<T>& args);
+  /// B' d B of one patch of (height + r - 1) x (width + r - 1) pixels, to be summed over channels.
+  void (*input)(const WinogradPatches<T, P>& args);
   /// Epilogue of A' m A.
   void (*output)(const WinogradOutput<T>& args);
-  /// A d A' of height x width gradient pixels.
-  void (*grad_output)(const WinogradPatch<T>& args);
+  /// B' d B of kStep<P> patches, and A d A' of as many of height x width gradient pixels, to be
+  /// summed over tiles.
+  void (*inputs)(const WinogradPatches<T, P>& args);
+  void (*grad_outputs)(const WinogradPatches<T, P>& args);
 };
 
 /// F(m x m, r x r) and the smaller tiles at an image's edges, which have fewer of its (m + r - 1)^2
 /// points: along an axis, a tile of e outputs has the first e + r - 2 and the last. Points lie
-/// `plane` elements apart; n is a multiple of the lanes. What lies between the transforms is float
-/// if T is bfloat16.
-template <class T>
+/// `plane` elements apart; n is a multiple of the lanes. T is what images hold, P what products
+/// take; sums are of type Compute<T>.
+template <class T, class P>
 struct WinogradTransforms {
-  WinogradTileTransforms<T> tiles[kMaxWinogradTile][kMaxWinogradTile];  // [height - 1][width - 1]
-  const WinogradTileTransforms<T>& of(int64_t height, int64_t width) const {
+  /// [height - 1][width - 1]
+  WinogradTileTransforms<T, P> tiles[kMaxWinogradTile][kMaxWinogradTile];
+  const WinogradTileTransforms<T, P>& of(int64_t height, int64_t width) const {
     return tiles[height - 1][width - 1];
   }
-  /// u[point][i] = G g G', where tap (y, x) of filter i is g[(ry + x) * n + i]; whole registers,
-  /// aligned to their size.
-  void (*filter)(const Compute<T>* g, int64_t n, Compute<T>* u, int64_t plane);
+  /// u[point][i][channel] = G g G' for the kStep<P> channels of a step, where tap (y, x) of filter
+  /// i is g[channel * step + (ry + x) * n + i]; whole registers, aligned to their size.
+  void (*filter)(const Compute<T>* g, int64_t step, int64_t n, P* u, int64_t plane);
   /// g[tap * step + i] = G' u G, for i < n.
-  void (*grad_filter)(const Compute<T>* u, int64_t n, int64_t plane, T* g, int64_t step);
+  void (*grad_filter)(const Compute<T>* u, int64_t n, int64_t plane, Compute<T>* g, int64_t step);
 };
 
-template <class T>
+/// Null: those that P does not have.
+template <class T, class P>
 struct WinogradKernels {
   int lanes;  // channels a vector
-  WinogradTransforms<T> f2x3, f4x3, f2x5;
+  WinogradTransforms<T, P> f2x3, f3x3, f4x3, f2x5;
 
   /// F(m x m, r x r).
-  const WinogradTransforms<T>& transforms(int64_t m, int64_t r) const {
-    return r == 5 ? f2x5 : m == 2 ? f2x3 : f4x3;
+  const WinogradTransforms<T, P>& transforms(int64_t m, int64_t r) const {
+    return r == 5 ? f2x5 : m == 2 ? f2x3 : m == 3 ? f3x3 : f4x3;
   }
 };
 
