@@ -202,6 +202,11 @@ void pack(const Conv2dPackArgs& args) {
   const Conv2dGeometry& g = args.g;
   const int64_t* strides = args.weight_strides;
   const Layout<T> layout = best_layout<T>(g);
+  std::vector<int64_t> offsets(layout.columns);  // of each column in a filter
+  for (int64_t j = 0; j < layout.columns; ++j) {
+    const int64_t tap = j / g.c;
+    offsets[j] = j % g.c * strides[1] + tap / g.kw * strides[2] + tap % g.kw * strides[3];
+  }
   T* of_product = static_cast<T*>(args.packed);
   for (const Phase& rows : layout.products(g)) {
     T* packed = of_product;
@@ -210,11 +215,7 @@ void pack(const Conv2dPackArgs& args) {
         for (int64_t filter = 0; filter < g.o; ++filter, packed += panel.width) {
           const T* weight =
               static_cast<const T*>(args.weight) + filter * strides[0] + row.kernel * strides[2];
-          for (int64_t j = 0; j < panel.filled; ++j) {
-            const int64_t tap = (panel.column + j) / g.c;
-            packed[j] = weight[(panel.column + j) % g.c * strides[1] + tap / g.kw * strides[2] +
-                               tap % g.kw * strides[3]];
-          }
+          for (int64_t j = 0; j < panel.filled; ++j) packed[j] = weight[offsets[panel.column + j]];
           std::fill(packed + panel.filled, packed + panel.width, T(0));
         }
       }

@@ -180,6 +180,23 @@ int64_t packed_index(int64_t i, int64_t j, int64_t width) {
   return (i / kStep<T> * width + j) * kStep<T> + i % kStep<T>;
 }
 
+/// to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4. With names, because g++ 12 sends
+/// arrays of vectors through memory.
+inline void transpose_square(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  typedef float Row __attribute__((vector_size(16), aligned(sizeof(float)), may_alias));
+  const auto row = [=](int64_t j) { return *reinterpret_cast<const Row*>(from + j * from_stride); };
+  const auto store = [=](int64_t i, Row v) { *reinterpret_cast<Row*>(to + i * to_stride) = v; };
+  const Row r0 = row(0), r1 = row(1), r2 = row(2), r3 = row(3);
+  const Row low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+  const Row low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+  const Row high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+  const Row high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+  store(0, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
+  store(1, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
+  store(2, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
+  store(3, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
+}
+
 /// Packs from[i * stride_i + j * stride_j], along whichever of them is contiguous.
 template <class T, class To>
 void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count_i, int64_t count_j,
@@ -198,7 +215,13 @@ void copy_block(const T* from, int64_t stride_i, int64_t stride_j, int64_t count
           step[j * kStep<To> + term] = convert<To>(terms[term * stride_i + j]);
     }
   } else if (std::is_same_v<T, To> && stride_i == 1) {
-    for (int64_t j = 0; j < count_j; ++j)
+    int64_t j = 0;
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<To, float>) {
+      for (; count_i % 4 == 0 && j + 4 <= count_j; j += 4)
+        for (int64_t i = 0; i < count_i; i += 4)
+          transpose_square(from + i + j * stride_j, stride_j, to + i * width + j, width);
+    }
+    for (; j < count_j; ++j)
       for (int64_t i = 0; i < whole; i += kStep<To>)
         std::memcpy(to + i * width + j * kStep<To>, from + i + j * stride_j,
                     kStep<To> * sizeof(To));

@@ -2,7 +2,8 @@
 //
 // A band of result rows at a time, what it reads of the source is copied to planes in the L1 cache:
 // [row][channel][phase][columns], where the phases of a stride hold every stride-th column, so that
-// neighbouring result pixels read neighbouring values. The copy has the border.
+// neighbouring result pixels read neighbouring values. The copy has the border. One channel without
+// a border or a stride is such planes already and read in place.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -19,8 +20,10 @@ template <class T>
 struct Layout {
   const Conv2dGeometry& g;
   int64_t lanes = isa().planar<T>().lanes;
-  int64_t columns = ceil_div(g.ow, lanes) * lanes;                   // of a result row
-  int64_t plane = columns + (g.kw - 1) * g.dilation_w / g.stride_w;  // of a source row
+  bool in_place = g.c == 1 && g.stride_w == 1 && g.pad_h + g.pad_w == 0;
+  int64_t columns = ceil_div(g.ow, lanes) * lanes;  // of a result row
+  int64_t plane =                                   // of a source row
+      in_place ? g.w : columns + (g.kw - 1) * g.dilation_w / g.stride_w;
   int64_t row = g.c * g.stride_w * plane;
   int64_t taps = g.kh * g.kw * g.c;
   int64_t bands;  // of an image
@@ -41,7 +44,8 @@ struct Layout {
   int64_t source_rows(int64_t result_rows) const {
     return (result_rows - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1;
   }
-  int64_t source_size() const { return source_rows(ceil_div(g.oh, bands)) * row; }
+  /// With what a vector reads behind the last row.
+  int64_t source_size() const { return source_rows(ceil_div(g.oh, bands)) * row + lanes; }
   int64_t macs() const { return g.oh * g.ow * taps * g.o / bands; }
 
   /// Offsets in the planes by kernel row, kernel column and channel, as in a stored weight.
@@ -57,7 +61,16 @@ struct Layout {
     return result;
   }
 
-  /// What a unit reads of x, into planes whose columns outside the image are zero.
+  /// What a unit reads of x; in `planes`, if it must be copied or vectors would read past the end.
+  const T* source(const T* x, int64_t unit, T* planes) const {
+    const int64_t first = (unit / bands * g.h + first_row(unit) * g.stride_h) * row;
+    const int64_t size = source_rows(rows(unit)) * row + lanes;
+    if (in_place && first + size <= g.n * g.h * row) return x + first;
+    copy_source(x, unit, planes);
+    return planes;
+  }
+
+  /// The same, copied: columns outside the image are zero.
   void copy_source(const T* x, int64_t unit, T* planes) const {
     const int64_t top = first_row(unit) * g.stride_h - g.pad_h, count = source_rows(rows(unit));
     for (int64_t y = top; y < top + count; ++y, planes += row) {
@@ -139,28 +152,24 @@ void forward(const ConvCall<T>& call) {
   const T* packed = static_cast<const T*>(call.packed);
   Epilogue<T> cached = call.epilogue;
   cached.stream = false;
-  parallel_for(
-      layout.units(), ceil_div(kGrainMacs, std::max<int64_t>(1, layout.macs())),
-      [&](int64_t begin, int64_t end) {
-        const auto source = std::make_unique<T[]>(layout.source_size());
-        std::vector<PixelVector<T>> pixels;
-        for (int64_t unit = begin, listed = 0; unit < end; ++unit) {
-          layout.copy_source(call.x, unit, source.get());
-          const int64_t rows = layout.rows(unit);
-          if (rows != listed) {
-            pixels.clear();
-            for (int64_t row = 0; row < rows; ++row)
-              for (int64_t i = 0; i < g.ow; i += layout.lanes)
-                pixels.push_back({source.get() + row * g.stride_h * layout.row + i,
-                                  (row * g.ow + i) * g.o, std::min(layout.lanes, g.ow - i)});
-            while (pixels.size() % tile.vectors != 0) pixels.push_back({source.get(), 0, 0});
-            listed = rows;
-          }
-          T* target = call.y + (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow * g.o;
-          for (size_t i = 0; i < pixels.size(); i += tile.vectors)
-            tile.tile({&pixels[i], target, taps.data(), layout.taps, packed, cached});
-        }
-      });
+  parallel_for(layout.units(), ceil_div(kGrainMacs, std::max<int64_t>(1, layout.macs())),
+               [&](int64_t begin, int64_t end) {
+                 const auto planes = std::make_unique<T[]>(layout.source_size());
+                 std::vector<PixelVector<T>> pixels;
+                 for (int64_t unit = begin; unit < end; ++unit) {
+                   const T* source = layout.source(call.x, unit, planes.get());
+                   pixels.clear();
+                   for (int64_t row = 0; row < layout.rows(unit); ++row)
+                     for (int64_t i = 0; i < g.ow; i += layout.lanes)
+                       pixels.push_back({source + row * g.stride_h * layout.row + i,
+                                         (row * g.ow + i) * g.o, std::min(layout.lanes, g.ow - i)});
+                   while (pixels.size() % tile.vectors != 0) pixels.push_back({source, 0, 0});
+                   T* target =
+                       call.y + (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow * g.o;
+                   for (size_t i = 0; i < pixels.size(); i += tile.vectors)
+                     tile.tile({&pixels[i], target, taps.data(), layout.taps, packed, cached});
+                 }
+               });
 }
 
 template <class T>
@@ -177,8 +186,8 @@ void weight_grad(const Conv2dWeightGradArgs& args) {
   const int64_t splits =
       std::clamp<int64_t>(layout.units(), 1, kMinUnits);  // by the geometry alone
 
-  const auto add_unit = [&](int64_t unit, T* source, T* grads, T* sum) {
-    layout.copy_source(x, unit, source);
+  const auto add_unit = [&](int64_t unit, T* planes, T* grads, T* sum) {
+    const T* source = layout.source(x, unit, planes);
     const int64_t rows = layout.rows(unit);
     const int64_t first_pixel = (unit / layout.bands * g.oh + layout.first_row(unit)) * g.ow;
     tile.split(grad_y + first_pixel * g.o, rows * g.ow, grads, plane);
@@ -191,14 +200,14 @@ void weight_grad(const Conv2dWeightGradArgs& args) {
   };
   const int64_t macs = std::max<int64_t>(1, layout.macs() * layout.units() / splits);
   parallel_for(splits, ceil_div(kGrainMacs, macs), [&](int64_t begin, int64_t end) {
-    const auto source = std::make_unique<T[]>(layout.source_size());
+    const auto planes = std::make_unique<T[]>(layout.source_size());
     const auto grads = std::make_unique_for_overwrite<T[]>(g.o * plane + layout.lanes);
     for (int64_t split = begin; split < end; ++split) {
       T* sum = sums + split * size;
       std::fill_n(sum, size, T(0));
       const int64_t last = split_point(layout.units(), splits, split + 1);
       for (int64_t unit = split_point(layout.units(), splits, split); unit < last; ++unit)
-        add_unit(unit, source.get(), grads.get(), sum);
+        add_unit(unit, planes.get(), grads.get(), sum);
     }
   });
 

@@ -77,8 +77,9 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:  # all of them before any weight changes
-            self._check(group)
+        if len(self.param_groups) > 1:  # all of them before any weight changes
+            for group in self.param_groups:
+                self._check(group)
         for group, state in zip(self.param_groups, self._state, strict=True):
             self._update(group, state)
         return loss
@@ -95,7 +96,7 @@ class Optimizer:
         return replayed_values(device, count, values)
 
     def _update(self, group: ParamGroup, state: dict[str, Any]) -> None:
-        """One step on one group. With no parameters it only checks the options."""
+        """Checks the options of one group and takes a step on its parameters, if any."""
         raise NotImplementedError
 
     def zero_grad(self, set_to_none: bool = True) -> None:

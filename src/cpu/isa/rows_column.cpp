@@ -6,16 +6,18 @@ namespace striate::cpu {
 namespace {
 
 constexpr int64_t kBlockRows = 64;      // rows that are summed in V before their sums go to double
-constexpr int64_t kMergedColumns = 64;  // how wide short rows are made
+constexpr int64_t kMergedColumns = 128;  // how wide short rows are made
 
-/// Short rows are read several at a time as one wider row, so that loops fill their vectors.
+/// Short rows are read several at a time, a power of two, as one wider row, so that loops fill their
+/// vectors.
 struct Merge {
   int64_t width, step;  // columns and stride of the wider rows
   int64_t rows;         // whole wider rows
   int64_t rest;         // columns of the last, partial one
 
   Merge(int64_t count, int64_t c, int64_t stride) {
-    const int64_t merged = stride == c ? larger(kMergedColumns / c, 1) : 1;
+    int64_t merged = 1;
+    while (stride == c && 2 * merged * c <= kMergedColumns) merged *= 2;
     width = merged * c;
     step = merged * stride;
     rows = count / merged;
@@ -78,7 +80,8 @@ inline void sum_rows(const Merge& merge, int64_t c, double* const (&results)[kSu
   }
   for (int k = 0; k < kSums; ++k) {
     for (int64_t j = 0; j < c; ++j) results[k][j] = totals[k][j];
-    for (int64_t j = c; j < merge.width; ++j) results[k][j % c] += totals[k][j];
+    for (int64_t first = c; first < merge.width; first += c)
+      for (int64_t j = 0; j < c; ++j) results[k][j] += totals[k][first + j];
   }
 }
 
