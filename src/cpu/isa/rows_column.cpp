@@ -30,36 +30,52 @@ inline void clear(int64_t width, Values*... values) {
   for (int64_t j = 0; j < width; ++j) ((values[j] = 0), ...);
 }
 
-/// Ends each row of a loop over rows, of which the compiler would otherwise take two together: what
-/// fetches memory ahead then recognises neither, and a pass from memory takes up to three times as
-/// long.
-inline void keep_order() { asm volatile(""); }
+/// Calls body<L>(j) for vectors of L columns, and for single columns where those end.
+template <class T, class Body>
+inline void for_columns(int64_t width, Body body) {
+  constexpr int L = kLanes<T>;
+  int64_t j = 0;
+  for (; j + L <= width; j += L) body.template operator()<L>(j);
+  for (; j < width; ++j) body.template operator()<1>(j);
+}
 
-/// For every column, the sums of what term(element, column, values) leaves in `values`: in V over
-/// kBlockRows rows, beyond in double.
-template <class V, int kSums, class Term>
+/// Calls body<kRows>(row, apart) for kRows rows that lie `apart` rows from each other, and for the
+/// single ones that are left. Rows that lie far apart are fetched side by side, and what belongs to
+/// their column is loaded once. The compiler, which would take neighbouring rows together, is kept
+/// from it: what fetches memory ahead then recognises neither, and a pass from memory takes up to
+/// three times as long.
+template <int kRows, class Body>
+inline void for_rows(int64_t rows, Body body) {
+  const int64_t apart = rows / kRows;
+  for (int64_t r = 0; r < apart; ++r) {
+    asm volatile("");
+    body.template operator()<kRows>(r, apart);
+  }
+  for (int64_t r = apart * kRows; r < rows; ++r) body.template operator()<1>(r, 0);
+}
+
+/// For every column, the sums of what term<L>(element, column, values) leaves in `values`: in V
+/// over kBlockRows rows, beyond in double.
+template <class T, int kSums, class Term, class V = Compute<T>>
 inline void sum_rows(const Merge& merge, int64_t c, double* const (&results)[kSums], Term term) {
   double totals[kSums][kMaxColumns];
   for (double* total : totals) clear(merge.width, total);
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
-    const int64_t end = smaller(begin + kBlockRows, merge.rows);
     V acc[kSums][kMaxColumns];
     for (V* sums : acc) clear(merge.width, sums);
-    for (int64_t r = begin; r < end; ++r) {
-      keep_order();
-#pragma GCC ivdep
-      for (int64_t j = 0; j < merge.width; ++j) {
-        V values[kSums];
-        term(r * merge.step + j, j, values);
-        for (int k = 0; k < kSums; ++k) acc[k][j] += values[k];
-      }
-    }
+    for_rows<1>(smaller(kBlockRows, merge.rows - begin), [&]<int>(int64_t row, int64_t) {
+      for_columns<T>(merge.width, [&]<int L>(int64_t j) {
+        Vector<V, L> values[kSums];
+        term.template operator()<L>((begin + row) * merge.step + j, j, values);
+        for (int k = 0; k < kSums; ++k) store<L>(&acc[k][j], load<L>(&acc[k][j]) + values[k]);
+      });
+    });
     for (int k = 0; k < kSums; ++k)
       for (int64_t j = 0; j < merge.width; ++j) totals[k][j] += acc[k][j];
   }
   for (int64_t j = 0; j < merge.rest; ++j) {
     V values[kSums];
-    term(merge.rows * merge.step + j, j, values);
+    term.template operator()<1>(merge.rows * merge.step + j, j, values);
     for (int k = 0; k < kSums; ++k) totals[k][j] += values[k];
   }
   for (int k = 0; k < kSums; ++k) {
@@ -71,8 +87,9 @@ inline void sum_rows(const Merge& merge, int64_t c, double* const (&results)[kSu
 
 template <class T, class V = Compute<T>>
 void column_sum(int64_t rows, int64_t c, int64_t stride, const T* x, double* sum) {
-  sum_rows<V>(Merge(rows, c, stride), c, {sum},
-              [=](int64_t i, int64_t, V(&values)[1]) { values[0] = value_of(x[i]); });
+  sum_rows<T>(
+      Merge(rows, c, stride), c, {sum},
+      [=]<int L>(int64_t i, int64_t, Vector<V, L>(&values)[1]) { values[0] = load<L>(x + i); });
 }
 
 /// Joins the moments of two sets of values. (Chan, Golub and LeVeque 1983.)
@@ -96,16 +113,19 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
     V first[kMaxColumns], acc[kMaxColumns], acc2[kMaxColumns];
     clear(merge.width, acc, acc2);
     for (int64_t j = 0; j < merge.width; ++j) first[j] = value_of(block[j]);
-    for (int64_t r = 0; r < count; ++r) {
-      const T* row = block + r * step;
-      keep_order();
-#pragma GCC ivdep
-      for (int64_t j = 0; j < merge.width; ++j) {
-        const V d = value_of(row[j]) - first[j];
-        acc[j] += d;
-        acc2[j] += d * d;
-      }
-    }
+    for_rows<4>(count, [&]<int kRows>(int64_t row, int64_t apart) {
+      for_columns<T>(merge.width, [&]<int L>(int64_t j) {
+        const Vector<V, L> shift = load<L>(first + j);
+        Vector<V, L> sum = load<L>(acc + j), sum2 = load<L>(acc2 + j);
+        for (int k = 0; k < kRows; ++k) {
+          const Vector<V, L> d = load<L>(block + (row + k * apart) * step + j) - shift;
+          sum += d;
+          sum2 += d * d;
+        }
+        store<L>(acc + j, sum);
+        store<L>(acc2 + j, sum2);
+      });
+    });
     const double n = static_cast<double>(count), inverse = 1 / n;
     for (int64_t j = 0; j < merge.width; ++j) {
       const double sum = acc[j], offset = sum * inverse;
@@ -131,12 +151,8 @@ void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double*
 
 /// 0 where a ReLU let nothing through. Asked this way round, NaN stays NaN.
 template <class V>
-inline V positive_part(V v) {
-  return v <= 0 ? 0 : v;
-}
-template <class V>
 inline V where_positive(V y, V grad) {
-  return y <= 0 ? 0 : grad;
+  return y <= V{} ? V{} : grad;
 }
 
 template <class T, class V = Compute<T>>
@@ -146,63 +162,74 @@ void column_grad_sums(int64_t rows, int64_t c, int64_t stride, const T* grad_y, 
   const Merge merge(rows, c, stride);
   V means[kMaxColumns], scales[kMaxColumns], biases[kMaxColumns];
   for (int64_t j = 0; j < merge.width; ++j) {
-    means[j] = norm.mean[j % c];
-    scales[j] = norm.scale[j % c];
-    biases[j] = norm.bias[j % c];
+    means[j] = j < c ? norm.mean[j] : means[j - c];
+    scales[j] = j < c ? norm.scale[j] : scales[j - c];
+    biases[j] = j < c ? norm.bias[j] : biases[j - c];
   }
   const auto run = [&, mean = &means[0]](auto passed) {
-    sum_rows<V>(merge, c, {sum, product}, [=](int64_t i, int64_t j, V(&values)[2]) {
-      const V deviation = value_of(x[i]) - mean[j], grad = value_of(grad_y[i]);
-      values[0] = passed(i, j, grad, deviation);
-      values[1] = values[0] * deviation;
-    });
+    sum_rows<T>(merge, c, {sum, product},
+                [=]<int L>(int64_t i, int64_t j, Vector<V, L>(&values)[2]) {
+                  const Vector<V, L> deviation = load<L>(x + i) - load<L>(mean + j);
+                  values[0] = passed.template operator()<L>(i, j, load<L>(grad_y + i), deviation);
+                  values[1] = values[0] * deviation;
+                });
   };
   if (!pass.relu) {
-    run([](int64_t, int64_t, V grad, V) { return grad; });
+    run([]<int L>(int64_t, int64_t, Vector<V, L> grad, Vector<V, L>) { return grad; });
   } else if (pass.y == nullptr) {
-    run([scale = &scales[0], bias = &biases[0]](int64_t, int64_t j, V grad, V deviation) {
-      return where_positive(deviation * scale[j] + bias[j], grad);
+    run([scale = &scales[0], bias = &biases[0]]<int L>(int64_t, int64_t j, Vector<V, L> grad,
+                                                       Vector<V, L> deviation) {
+      const Vector<V, L> y = deviation * load<L>(scale + j) + load<L>(bias + j);
+      return where_positive(y, grad);
     });
   } else {
-    run([y = pass.y, masked = pass.masked](int64_t i, int64_t, V grad, V) {
-      const V passed = where_positive(value_of(y[i]), grad);
-      masked[i] = rounded<T>(passed);
+    run([y = pass.y, masked = pass.masked]<int L>(int64_t i, int64_t, Vector<V, L> grad,
+                                                  Vector<V, L>) {
+      const Vector<V, L> passed = where_positive(load<L>(y + i), grad);
+      store_exact<L>(masked + i, passed);
       return passed;
     });
   }
 }
 
-/// Stores value(index of the element, column) for all elements.
-template <class T, class Value>
+/// Stores value<L>(index of the element, column) for all elements.
+template <class T, class Value, class V = Compute<T>>
 inline void store_rows(int64_t rows, int64_t c, int64_t stride, const RowsTarget<T>& target,
                        Value value) {
-  T row[kMaxColumns];
-  for (int64_t r = 0; r < rows; ++r) {
-    T* first = target.first + r * stride;
-    T* y = target.stream ? row : first;
-#pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) y[j] = value(r * stride + j, j);
-    if (!target.stream) continue;
-    constexpr int L = kLanes<uint8_t>;
-    auto* lines = reinterpret_cast<Vector<uint8_t, L>*>(first);
-    for (int64_t byte = 0; byte < c * int64_t{sizeof(T)}; byte += L)
-      store_past_caches(lines++, load<L>(reinterpret_cast<const uint8_t*>(row) + byte));
-  }
+  for_rows<2>(rows,
+              [=, y = target.first, stream = target.stream]<int kRows>(int64_t row, int64_t apart) {
+                for_columns<T>(c, [=]<int L>(int64_t j) {
+                  Vector<V, L> results[kRows];
+                  const int64_t first = row * stride + j, step = apart * stride;
+                  for (int k = 0; k < kRows; ++k) {
+                    results[k] = value.template operator()<L>(first + k * step, j);
+                  }
+                  for (int k = 0; k < kRows; ++k)
+                    store<L>(y + first + k * step, results[k], stream);
+                });
+              });
 }
 
 template <class T, class V = Compute<T>>
 void normalize(int64_t rows, int64_t c, int64_t stride, const T* x, const Affine<V>& norm,
                const T* residual, bool relu, const RowsTarget<T>& y) {
   const auto run = [=, mean = norm.mean, scale = norm.scale, bias = norm.bias](auto finish) {
-    store_rows(rows, c, stride, y, [=](int64_t i, int64_t j) {
-      return rounded<T>(finish((value_of(x[i]) - mean[j]) * scale[j] + bias[j], i));
+    store_rows(rows, c, stride, y, [=]<int L>(int64_t i, int64_t j) {
+      const Vector<V, L> scaled = (load<L>(x + i) - load<L>(mean + j)) * load<L>(scale + j);
+      return finish.template operator()<L>(scaled + load<L>(bias + j), i);
     });
   };
-  if (residual == nullptr && !relu) run([](V v, int64_t) { return v; });
-  if (residual == nullptr && relu) run([](V v, int64_t) { return positive_part(v); });
-  if (residual != nullptr && !relu) run([=](V v, int64_t i) { return v + value_of(residual[i]); });
-  if (residual != nullptr && relu) {
-    run([=](V v, int64_t i) { return positive_part(v + value_of(residual[i])); });
+  const auto run_with_relu = [=](auto add) {
+    if (!relu) return run(add);
+    run([=]<int L>(Vector<V, L> v, int64_t i) {
+      const Vector<V, L> sum = add.template operator()<L>(v, i);
+      return where_positive(sum, sum);
+    });
+  };
+  if (residual == nullptr) {
+    run_with_relu([]<int L>(Vector<V, L> v, int64_t) { return v; });
+  } else {
+    run_with_relu([=]<int L>(Vector<V, L> v, int64_t i) { return v + load<L>(residual + i); });
   }
 }
 
@@ -210,27 +237,32 @@ template <class T, class V = Compute<T>>
 void normalize_grad(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const T* x,
                     const Affine<V>& norm, const V* shift, const V* slope, bool relu,
                     const RowsTarget<T>& grad_x) {
-  const auto run = [=, mean = norm.mean, scale = norm.scale, bias = norm.bias](auto pass) {
-    store_rows(rows, c, stride, grad_x, [=](int64_t i, int64_t j) {
-      const V deviation = value_of(x[i]) - mean[j];
-      const V grad = pass(value_of(grad_y[i]), deviation * scale[j] + bias[j]);
-      return rounded<T>((grad - shift[j] - deviation * slope[j]) * scale[j]);
+  const auto run = [=, mean = norm.mean, scale = norm.scale](auto pass) {
+    store_rows(rows, c, stride, grad_x, [=]<int L>(int64_t i, int64_t j) {
+      const Vector<V, L> deviation = load<L>(x + i) - load<L>(mean + j);
+      const Vector<V, L> factor = load<L>(scale + j);
+      const Vector<V, L> grad =
+          pass.template operator()<L>(load<L>(grad_y + i), deviation * factor, j);
+      return (grad - load<L>(shift + j) - deviation * load<L>(slope + j)) * factor;
     });
   };
   if (relu) {
-    run([](V grad, V y) { return where_positive(y, grad); });
+    run([bias = norm.bias]<int L>(Vector<V, L> grad, Vector<V, L> scaled, int64_t j) {
+      const Vector<V, L> y = scaled + load<L>(bias + j);
+      return where_positive(y, grad);
+    });
   } else {
-    run([](V grad, V) { return grad; });
+    run([]<int L>(Vector<V, L> grad, Vector<V, L>, int64_t) { return grad; });
   }
 }
 
 template <class T, class V = Compute<T>>
 void scale_rows(int64_t rows, int64_t c, int64_t stride, const T* grad_y, const V* scale,
                 T* grad_x) {
-  for (int64_t r = 0; r < rows; ++r, grad_y += stride, grad_x += stride) {
-#pragma GCC ivdep
-    for (int64_t j = 0; j < c; ++j) grad_x[j] = rounded<T>(value_of(grad_y[j]) * scale[j]);
-  }
+  store_rows<T>(rows, c, stride, {grad_x, false}, [=]<int L>(int64_t i, int64_t j) {
+    const Vector<V, L> result = load<L>(grad_y + i) * load<L>(scale + j);
+    return result;
+  });
 }
 
 /// y = x * s^-beta; 3/4, the value of the paper, by roots.

@@ -37,29 +37,85 @@ struct IntegerOf<double> {
 template <class T>
 using Integer = typename IntegerOf<T>::type;
 
-/// Vectors of bfloat16 are vectors of float once they are in registers.
+/// Vectors of bfloat16 are vectors of float once they are in registers. One instruction widens and
+/// one narrows a register of them, for which the compiler takes up to six.
 template <int L, class T>
 inline Vector<Compute<T>, L> load(const T* p) {
   if constexpr (L == 1) {
     return value_of(*p);
   } else if constexpr (sizeof(T) == sizeof(BFloat16)) {
-    const Vector<uint16_t, L> bits = *reinterpret_cast<const Vector<uint16_t, L>*>(p);
-    return (Vector<float, L>)(__builtin_convertvector(bits, Vector<uint32_t, L>) << 16);
+    const Vector<uint16_t, L>& bits = *reinterpret_cast<const Vector<uint16_t, L>*>(p);
+    Vector<uint32_t, L> words;
+    if constexpr (L == kLanes<T> && L > 4) {
+      asm("vpmovzxwd %1, %0" : "=v"(words) : "m"(bits));
+    } else {
+      words = __builtin_convertvector(bits, Vector<uint32_t, L>);
+    }
+    return (Vector<float, L>)(words << 16);
   } else {
     return *reinterpret_cast<const Vector<T, L>*>(p);
   }
 }
+
+template <int L>
+inline Vector<uint16_t, L> upper_halves(Vector<uint32_t, L> words) {
+  Vector<uint16_t, L> halves;
+  if constexpr (L == 16) {
+    asm("vpmovdw %1, %0" : "=v"(halves) : "v"(words >> 16));
+  } else {
+    halves = __builtin_convertvector(words >> 16, Vector<uint16_t, L>);
+  }
+  return halves;
+}
+/// To nearest, ties to even; a NaN stays one.
+template <int L>
+inline Vector<uint16_t, L> narrowed(Vector<float, L> v) {
+  if constexpr (L == 16 && STRIATE_NARROWS_BFLOAT16) {
+    Vector<uint16_t, L> halves;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(v));
+    return halves;
+  } else {
+    const Vector<uint32_t, L> word = (Vector<uint32_t, L>)v;
+    const Vector<uint32_t, L> nearest = word + 0x7FFF + (word >> 16 & 1);
+    return upper_halves<L>(v != v ? (word | 0x400000) : nearest);
+  }
+}
+
+/// Stores a register of 8 to 64 bytes without reading its cache line first, and without keeping
+/// it: for results that the caches would lose before anyone reads them. The address is a multiple
+/// of the size. Other threads see it after the fence that ends each part of a parallel region.
+template <class V>
+inline void store_past_caches(V* p, V v) {
+  if constexpr (sizeof(V) == 8) {
+    asm("movnti %1, %0" : "=m"(*p) : "r"((int64_t)v));
+  } else if constexpr (__BIGGEST_ALIGNMENT__ == 16) {
+    asm("movntps %1, %0" : "=m"(*p) : "x"(v));
+  } else {
+    asm("vmovntps %1, %0" : "=m"(*p) : "v"(v));
+  }
+}
+
+/// With `stream`, whose elements are more than one, past the caches.
 template <int L, class T>
-inline void store(T* p, Vector<Compute<T>, L> v) {
+inline void store(T* p, Vector<Compute<T>, L> v, bool stream = false) {
   if constexpr (L == 1) {
     *p = rounded<T>(v);
   } else if constexpr (sizeof(T) == sizeof(BFloat16)) {
-    const Vector<uint32_t, L> word = (Vector<uint32_t, L>)v;
-    const Vector<uint32_t, L> nearest = (word + 0x7FFF + (word >> 16 & 1)) >> 16;
-    const Vector<uint32_t, L> bits = v != v ? (word >> 16 | 0x40) : nearest;
-    *reinterpret_cast<Vector<uint16_t, L>*>(p) = __builtin_convertvector(bits, Vector<uint16_t, L>);
+    Vector<uint16_t, L>* target = reinterpret_cast<Vector<uint16_t, L>*>(p);
+    const Vector<uint16_t, L> bits = narrowed<L>(v);
+    stream ? store_past_caches(target, bits) : void(*target = bits);
   } else {
-    *reinterpret_cast<Vector<T, L>*>(p) = v;
+    Vector<T, L>* target = reinterpret_cast<Vector<T, L>*>(p);
+    stream ? store_past_caches(target, v) : void(*target = v);
+  }
+}
+/// Stores elements of T as load() returns them: nothing is rounded.
+template <int L, class T>
+inline void store_exact(T* p, Vector<Compute<T>, L> v) {
+  if constexpr (L > 1 && sizeof(T) == sizeof(BFloat16)) {
+    *reinterpret_cast<Vector<uint16_t, L>*>(p) = upper_halves<L>((Vector<uint32_t, L>)v);
+  } else {
+    store<L>(p, v);
   }
 }
 
@@ -73,18 +129,6 @@ inline void copy_first(const T* from, int64_t n, T* to) {
       __builtin_memcpy(to + i, from + i, size * sizeof(T));
       i += size;
     }
-  }
-}
-
-/// Stores a register of 16 to 64 bytes without reading its cache line first, and without keeping
-/// it: for results that the caches would lose before anyone reads them. The address is a multiple
-/// of the size. Other threads see it after the fence that ends each part of a parallel region.
-template <class V>
-inline void store_past_caches(V* p, V v) {
-  if constexpr (sizeof(V) == 16) {
-    asm("movntps %1, %0" : "=m"(*p) : "x"(v));
-  } else {
-    asm("vmovntps %1, %0" : "=m"(*p) : "v"(v));
   }
 }
 
