@@ -42,24 +42,26 @@ STRIATE_ISA_TABLE(avx512)
 #undef STRIATE_TYPED
 #undef STRIATE_ROWS
 
-Isa avx512_with_pairs() {
+Isa best_avx512_isa() {
   const Isa isa = avx512_isa();
   if (!__builtin_cpu_supports("avx512bf16")) return isa;
   const auto& [of_float, of_double, of_bfloat16] = isa.typed;
-  const RowKernels<BFloat16> rows = {of_bfloat16.rows.element, avx512_bf16::column_bfloat16,
-                                     of_bfloat16.rows.pool};
   return {isa.name,
           isa.peak,
           isa.convert,
           {of_float, of_double,
-           TypedKernels<BFloat16>{&avx512::gemm_bfloat16, nullptr, of_bfloat16.winograd, rows,
-                                  nullptr}},
-          &avx512::winograd_pairs};
+           TypedKernels<BFloat16>{
+               &avx512_bf16::gemm_bfloat16,
+               nullptr,
+               of_bfloat16.winograd,
+               {of_bfloat16.rows.element, avx512_bf16::column_bfloat16, of_bfloat16.rows.pool},
+               nullptr}},
+          &avx512_bf16::winograd_pairs};
 }
 
 Isa choose() {
   const Choice choices[] = {
-      {avx512_with_pairs(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
+      {best_avx512_isa(), has_avx512()}, {avx2_isa(), has_avx2()}, {baseline_isa(), true}};
   const char* variable = std::getenv("STRIATE_CPU_ISA");
   const std::string_view forced = variable == nullptr ? "" : variable;
   for (const Choice& choice : choices) {

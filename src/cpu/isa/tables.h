@@ -39,12 +39,10 @@ STRIATE_DECLARE_TABLES(avx2)
 STRIATE_DECLARE_TABLES(avx512)
 #undef STRIATE_DECLARE_TABLES
 
-namespace avx512 {
+namespace avx512_bf16 {
 /// For processors that multiply pairs of bfloat16. Denormal numbers count as zero there.
 extern const GemmKernels<BFloat16> gemm_bfloat16;
 extern const WinogradKernels<BFloat16, BFloat16> winograd_pairs;
-}  // namespace avx512
-namespace avx512_bf16 {
 extern const ColumnKernels<BFloat16> column_bfloat16;
 }  // namespace avx512_bf16
 

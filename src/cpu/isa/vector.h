@@ -70,7 +70,7 @@ inline Vector<uint16_t, L> upper_halves(Vector<uint32_t, L> words) {
 /// To nearest, ties to even; a NaN stays one.
 template <int L>
 inline Vector<uint16_t, L> narrowed(Vector<float, L> v) {
-  if constexpr (L == 16 && STRIATE_ROUNDS_TO_BFLOAT16) {
+  if constexpr (L == 16 && STRIATE_NARROWS_BFLOAT16) {
     Vector<uint16_t, L> halves;
     asm("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(v));
     return halves;

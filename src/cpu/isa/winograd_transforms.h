@@ -175,9 +175,7 @@ struct Plain {
   typedef C Element;
   using V = Register<C>;
   static void store(C* p, const V (&terms)[1]) { cpu::store<kLanes<C>>(p, terms[0]); }
-  static void stream(C* p, const V (&terms)[1]) {
-    store_past_caches(reinterpret_cast<V*>(p), terms[0]);
-  }
+  static void stream(C* p, const V (&terms)[1]) { cpu::store<kLanes<C>>(p, terms[0], true); }
 };
 
 /// Of a tile of kHeight x kWidth outputs.

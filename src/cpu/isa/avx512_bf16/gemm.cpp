@@ -69,12 +69,12 @@ struct Pairs {
 
 }  // namespace
 
-namespace avx512 {
+namespace avx512_bf16 {
 constexpr GemmKernels<BFloat16> gemm_bfloat16{
     {make_shape<Pairs, BFloat16, 1, 14>(), make_shape<Pairs, BFloat16, 2, 14>(),
      make_shape<Pairs, BFloat16, 4, 6, true>()},
     2,
     3};
-}  // namespace avx512
+}  // namespace avx512_bf16
 
 }  // namespace striate::cpu
