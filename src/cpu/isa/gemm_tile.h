@@ -74,8 +74,9 @@ inline __attribute__((always_inline)) void finish(typename V::Reg (&acc)[kRows][
 
 /// Asks for the rows that a tile will read or write at its end, which the sums then hide: results
 /// and residuals of large layers come from memory, in pieces too short for the processor to guess.
+/// Inlined, or g++ drops the call, which has no effect that it knows of.
 template <class C, int kWidth, int kRows, class Row>
-inline void prefetch_rows(Row row) {
+inline __attribute__((always_inline)) void prefetch_rows(Row row) {
   constexpr int kBytes = kWidth * sizeof(C), kLine = 64;
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
