@@ -5,11 +5,11 @@
 namespace striate::cpu {
 namespace {
 
-constexpr int64_t kBlockRows = 64;      // rows that are summed in V before their sums go to double
+constexpr int64_t kBlockRows = 64;       // rows that are summed in V before their sums go to double
 constexpr int64_t kMergedColumns = 128;  // how wide short rows are made
 
-/// Short rows are read several at a time, a power of two, as one wider row, so that loops fill their
-/// vectors.
+/// Short rows are read several at a time, a power of two, as one wider row, so that loops fill
+/// their vectors.
 struct Merge {
   int64_t width, step;  // columns and stride of the wider rows
   int64_t rows;         // whole wider rows
