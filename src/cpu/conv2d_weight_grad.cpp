@@ -170,35 +170,32 @@ void weight_grad(const Conv2dWeightGradArgs& args) {
     const int64_t dense_size =
         most_filters * ceil_div(plan.group_panels, plan.panel_parts) * kMaxTileWidth;
     OuterProducts<T> products(most_filters, plan.chunk);
-    const Scratch<Compute<T>> dense(ceil_div(g.groups, plan.group_parts) * dense_size);
-    std::vector<const T*> bases(plan.chunk + kStep<T> - 1), next_bases(bases);  // whole steps
-    const auto find_bases = [&](int64_t chunk, const T** result) {
-      const int64_t first = first_pixel(chunk);
-      window_bases(plan, source, first, first_pixel(chunk + 1) - first, result);
-    };
-    find_bases(unit_at(begin).chunk, bases.data());
+    const auto dense = std::make_unique_for_overwrite<Compute<T>[]>(
+        ceil_div(g.groups, plan.group_parts) * dense_size);
+    std::vector<const T*> bases(plan.chunk);
     for (int64_t index = begin; index < end; ++index) {
       const Unit unit = unit_at(index), next_unit = unit_at(std::min(index + 1, end - 1));
       for (int64_t chunk = unit.chunk; chunk < unit.end_chunk; ++chunk) {
         const bool last = chunk + 1 == unit.end_chunk;
         const Unit& next = last ? next_unit : unit;
         const int64_t first = first_pixel(chunk), count = first_pixel(chunk + 1) - first;
-        const int64_t next_chunk = last ? next.chunk : chunk + 1;
-        find_bases(next_chunk, next_bases.data());
+        const int64_t next_first = first_pixel(last ? next.chunk : chunk + 1);
+        const T* next_base;
+        window_bases(plan, source, first, count, bases.data());
+        window_bases(plan, source, next_first, 1, &next_base);
         for (int64_t group = unit.group; group < unit.end_group; ++group) {
           const int64_t filter = group * filters + unit.filter,
                         next_group = last ? next.group : group;
-          const OuterSums<T> going_on{dense.data() + (group - unit.group) * dense_size};
+          const OuterSums<T> going_on{dense.get() + (group - unit.group) * dense_size};
           const OuterSums<T> complete{sums + unit.split * size + filter * plan.filter_size,
                                       plan.filter_size};
-          products.run(
-              {grad_y + first * g.o + filter, g.o, unit.filters, bases.data(), count,
-               grad_y + first_pixel(next_chunk) * g.o + next_group * filters + next.filter,
-               next_bases.data(), plan.panels[next_group * plan.group_panels + next.panel].offset,
-               chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
-              &plan.panels[group * plan.group_panels + unit.panel], unit.panels);
+          products.run({grad_y + first * g.o + filter, g.o, unit.filters, bases.data(),
+                        g.stride_w * s.pixel(), count,
+                        grad_y + next_first * g.o + next_group * filters + next.filter,
+                        next_base + plan.panels[next_group * plan.group_panels + next.panel].offset,
+                        chunk > unit.chunk ? going_on : OuterSums<T>{}, last ? complete : going_on},
+                       &plan.panels[group * plan.group_panels + unit.panel], unit.panels);
         }
-        bases.swap(next_bases);
       }
     }
   });

@@ -119,7 +119,7 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
   T* transposed = workspace;  // grad_y as [o][n]
   for (int64_t o = 0; o < g.o; ++o)
     for (int64_t n = 0; n < g.n; ++n) transposed[o * g.n + n] = grad_y[n * g.o + o];
-  std::vector<const T*> weight_rows(g.o + kTerms);  // of the next chunk there may be none
+  std::vector<const T*> weight_rows(g.o);
   for (int64_t o = 0; o < g.o; ++o) weight_rows[o] = weight + o * g.c;
   const GemmKernels<T>& gemm = isa().gemm<T>();
   std::vector<OuterPanel<T>> of_row;
@@ -138,8 +138,8 @@ void input_grad(const Conv2dGeometry& g, const T* grad_y, const T* weight, const
     for (int64_t o = 0; o < g.o; o += kTerms) {
       const OuterSums<T> sums{grad_x, g.c};
       products.run(
-          {transposed + o * g.n, g.n, g.n, weight_rows.data() + o, std::min(kTerms, g.o - o),
-           transposed + (o + kTerms) * g.n, weight_rows.data() + o + kTerms, of_row[first].offset,
+          {transposed + o * g.n, g.n, g.n, weight_rows.data() + o, g.c, std::min(kTerms, g.o - o),
+           transposed + (o + kTerms) * g.n, weight_rows[o] + kTerms * g.c + of_row[first].offset,
            o > 0 || bias != nullptr ? sums : OuterSums<T>{}, sums},
           &of_row[first], count);
     }

@@ -15,27 +15,23 @@ int64_t steps(int64_t terms) {
   return ceil_div(terms, kStep<T>);
 }
 
+// Of a, copied by all blocks before the next ones: a line that two blocks share is still in the L1
+// cache, which has room for this many in each set.
 template <class T>
-constexpr int64_t kLine = 64 / sizeof(T);
+constexpr int64_t kPackedTerms = 8 * kStep<T>;
 
-/// Columns of an operand that tiles ask for, a cache line of each row at a time: those at next,
-/// next
-/// + step, ... or of rows at an offset.
+/// Columns of an operand that tiles ask for, a cache line of each row at a time.
 template <class T>
 struct Upcoming {
   const T* next;
-  int64_t step_or_offset, columns;  // columns that are left
-  const T* const* rows = nullptr;
+  int64_t columns, step;  // that are left; between rows
 
   Ahead<T> line() {
     if (columns <= 0) return {next, 0};
-    const Ahead<T> result{next, step_or_offset, rows};
-    if (rows != nullptr) {
-      step_or_offset += kLine<T>;
-    } else {
-      next += kLine<T>;
-    }
-    columns -= kLine<T>;
+    constexpr int64_t kLine = 64 / sizeof(T);
+    const Ahead<T> result{next, step};
+    next += kLine;
+    columns -= kLine;
     return result;
   }
 };
@@ -50,8 +46,9 @@ int64_t OuterProducts<T>::row_blocks(int64_t rows) {
 
 template <class T>
 OuterProducts<T>::OuterProducts(int64_t rows, int64_t count)
-    : a_(rows * steps<T>(count) * kStep<T>),
-      b_(packs_b(rows) ? steps<T>(count) * kStep<T> * kMaxTileWidth : 0),
+    : a_(std::make_unique_for_overwrite<T[]>(rows * steps<T>(count) * kStep<T>)),
+      b_(std::make_unique_for_overwrite<T[]>(
+          packs_b(rows) ? steps<T>(count) * kStep<T> * kMaxTileWidth : 0)),
       b_rows_(std::make_unique_for_overwrite<const T*[]>(steps<T>(count))) {}
 
 template <class T>
@@ -67,25 +64,30 @@ void OuterProducts<T>::run(const OuterProduct<T>& product, const OuterPanel<T>* 
       body(first, last - first);
     }
   };
-  // A tile reads less than a line of a's rows, so that one line per tile is soon enough.
-  Upcoming<T> more_of_a{product.a + kLine<T>, product.a_step, product.rows - kLine<T>};
-  Upcoming<T> next_a{product.next_a, product.a_step, 1};
+  for (int64_t p = 0; pack_a && p < product.count; p += kPackedTerms<T>) {
+    const int64_t packed_terms = std::min(kPackedTerms<T>, product.count - p);
+    for_each_block([&](int64_t first, int64_t rows) {
+      panels->shape->pack_a[rows](product.a + p * product.a_step + first, product.a_step,
+                                  packed_terms, a_.get() + first * terms + p * rows);
+    });
+  }
+  Upcoming<T> next_a{product.next_a, product.rows, product.a_step};
   int64_t b_width = 0;  // that b_rows_ is for
   int64_t dense = 0;    // where a tile's dense sums are
   for (const OuterPanel<T>* panel = panels; panel < panels + count; ++panel) {
     const TileShape<T>& shape = *panel->shape;
     const T* const* b = product.b;
     if (pack_b) {
-      if (panel->filled < shape.width)
-        shape.pack_b(b, panel->offset, panel->filled, product.count, b_.data());
+      T* packed = b_.get();
+      shape.pack_b(b, panel->offset, panel->filled, product.count, packed);
       for (int64_t p = 0; shape.width != b_width && p < step_count; ++p)
-        b_rows_[p] = b_.data() + p * shape.width * kStep<T>;
+        b_rows_[p] = packed + p * shape.width * kStep<T>;
       b_width = shape.width;
       b = b_rows_.get();
     }
     const bool last = panel + 1 == panels + count;
-    Upcoming<T> next_b{nullptr, last ? product.next_offset : panel[1].offset,
-                       last ? panels->filled : panel[1].filled, last ? product.next_b : product.b};
+    Upcoming<T> next_b{last ? product.next_b : product.b[0] + panel[1].offset,
+                       last ? panels->filled : panel[1].filled, product.b_step};
     for_each_block([&](int64_t first, int64_t rows) {
       const auto sums = [&](const OuterSums<T>& s) {
         return s.stride == 0 ? s.data + dense : s.data + first * s.stride + panel->column;
@@ -93,25 +95,11 @@ void OuterProducts<T>::run(const OuterProduct<T>& product, const OuterPanel<T>* 
       const auto stride = [&](const OuterSums<T>& s) {
         return s.stride == 0 ? shape.width : s.stride;
       };
-      T* packed_a = a_.data() + first * terms;
-      shape.outer[rows](
-          {pack_a ? packed_a : product.a + first,
-           pack_a ? rows * kStep<T> : product.a_step,
-           b,
-           pack_b ? 0 : panel->offset,
-           step_count,
-           product.addend.data ? sums(product.addend) : nullptr,
-           stride(product.addend),
-           sums(product.c),
-           stride(product.c),
-           panel->filled,
-           (more_of_a.columns > 0 ? more_of_a
-            : next_b.columns > 0  ? next_b
-                                  : next_a)
-               .line(),
-           {product.count, product.a + first, product.a_step,
-            pack_a && panel == panels ? packed_a : nullptr, product.b, panel->offset,
-            pack_b && first == 0 && panel->filled == shape.width ? b_.data() : nullptr}});
+      shape.outer[rows]({pack_a ? a_.get() + first * terms : product.a + first,
+                         pack_a ? rows * kStep<T> : product.a_step, b, pack_b ? 0 : panel->offset,
+                         step_count, product.addend.data ? sums(product.addend) : nullptr,
+                         stride(product.addend), sums(product.c), stride(product.c), panel->filled,
+                         (next_b.columns > 0 ? next_b : next_a).line()});
       dense += rows * shape.width;
     });
   }

@@ -23,11 +23,10 @@ struct OuterProduct {
   const T* a;
   int64_t a_step, rows;
   const T* const* b;
+  int64_t b_step;  // between most neighbouring rows of b
   int64_t count;
-  const T* next_a;  // of the next product
-  const T* const* next_b;
-  int64_t next_offset;     // of its first panel
-  OuterSums<T> addend, c;  // without data: 0
+  const T *next_a, *next_b;  // where the next product's begin, its first panel's
+  OuterSums<T> addend, c;    // without data: 0
 };
 
 template <class T>
@@ -35,21 +34,6 @@ struct OuterPanel {
   int64_t offset, column;
   int64_t filled;  // columns; without packs_b(), the shape's whole width is read
   const TileShape<T>* shape;
-};
-
-/// Memory for values whose vectors lie in a cache line each. (Aligned, malloc gives pages back and
-/// takes them anew more often.)
-template <class T>
-class Scratch {
- public:
-  explicit Scratch(int64_t size) : memory_(std::make_unique_for_overwrite<T[]>(size + kLine)) {}
-  T* data() const {
-    return memory_.get() - reinterpret_cast<uintptr_t>(memory_.get()) / sizeof(T) % kLine + kLine;
-  }
-
- private:
-  static constexpr int64_t kLine = 64 / sizeof(T);
-  std::unique_ptr<T[]> memory_;
 };
 
 /// Computes products of up to these sizes, with the memory for it.
@@ -65,7 +49,7 @@ class OuterProducts {
   static bool packs_b(int64_t rows) { return kStep<T> > 1 || row_blocks(rows) >= 3; }
 
  private:
-  Scratch<T> a_, b_;
+  std::unique_ptr<T[]> a_, b_;
   std::unique_ptr<const T*[]> b_rows_;
 };
 

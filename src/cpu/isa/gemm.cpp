@@ -20,15 +20,15 @@ struct Vec {
   static void multiply_add(Reg& sum, Factor a, Operand b) { sum += a * b; }
 
   template <int kRows>
-  static inline __attribute__((always_inline)) void pack_a(const T* a, int64_t a_step,
-                                                           int64_t count, T* packed) {
-    for (int64_t p = 0; p < count; ++p, a += a_step, packed += kRows)
-      __builtin_memcpy(packed, a, kRows * sizeof(T));
+  static void pack_a(const T* a, int64_t a_step, int64_t count, T* packed) {
+    // A power of two is fewer moves; what is too much is overwritten by the row that follows.
+    constexpr int kMoved = kRows <= 1 ? 1 : kRows <= 2 ? 2 : kRows <= 4 ? 4 : kRows <= 8 ? 8 : 16;
+    for (int64_t p = 1; p < count; ++p, a += a_step, packed += kRows)
+      __builtin_memcpy(packed, a, kMoved * sizeof(T));
+    if (count > 0) __builtin_memcpy(packed, a, kRows * sizeof(T));
   }
   template <int kWidth>
-  static inline __attribute__((always_inline)) void pack_b(const T* const* b, int64_t offset,
-                                                           int64_t filled, int64_t count,
-                                                           T* packed) {
+  static void pack_b(const T* const* b, int64_t offset, int64_t filled, int64_t count, T* packed) {
     for (int64_t p = 0; p < count; ++p, packed += kWidth) {
       const T* row = b[p] + offset;
       if (filled == kWidth) {

@@ -17,12 +17,11 @@ template <class T>
 inline constexpr int kStep = sizeof(T) == sizeof(BFloat16) ? 2 : 1;
 
 /// What a tile asks the caches for while it computes, because what follows reads it: first +
-/// s * step as step s of its sum begins; or, of `outer` alone, rows[s] + step.
+/// s * step as step s of its sum begins.
 template <class T>
 struct Ahead {
   const T* first;
   int64_t step;
-  const T* const* rows = nullptr;
 };
 
 /// What happens to sums before they are stored.
@@ -47,20 +46,6 @@ struct TileArgs {
   Ahead<T> ahead;
 };
 
-/// Operands that a tile copies while it computes, a few steps before it reads them, so that its
-/// products hide what the copy waits for: from[p * step + 0..rows) of a and from[p][offset +
-/// 0..width) of b, for terms p < count, with a zero for the terms that the last step lacks.
-template <class T>
-struct OuterCopy {
-  int64_t count;
-  const T* a;
-  int64_t a_step;
-  T* packed_a;  // [steps][rows][kStep]; null: not copied
-  const T* const* b;
-  int64_t offset;
-  T* packed_b;  // [steps][width][kStep]; null: not copied
-};
-
 /// c[r][0..n) = addend[r][0..n) + sum over p < count of a[p * a_step + r] * b[p][offset + 0..n),
 /// where p counts steps and r and n groups of kStep terms.
 template <class T>
@@ -75,7 +60,6 @@ struct OuterTileArgs {
   int64_t c_stride;
   int64_t n;       // columns to store
   Ahead<T> ahead;  // at each term
-  OuterCopy<T> copy = {};
 };
 
 /// One register blocking: `width` columns by up to `rows` rows, an entry for each row count.
@@ -86,7 +70,10 @@ struct TileShape {
   /// The same as sums, for rows that lie kLanes<T> elements apart, the first of them a[0].
   void (*dense_tile[kMaxTileRows + 1])(const TileArgs<T, Compute<T>>&);
   void (*outer[kMaxTileRows + 1])(const OuterTileArgs<T>&);
-  /// b as OuterCopy has it, of which only b[p][offset + 0..filled) may be read: zeros elsewhere.
+  /// Copies of what `outer` reads, without the gaps: a[p * a_step + 0..rows) to
+  /// [steps][rows][kStep] and b[p][offset + 0..filled) to [steps][width][kStep], for terms p <
+  /// count; zeros elsewhere.
+  void (*pack_a[kMaxTileRows + 1])(const T* a, int64_t a_step, int64_t count, T* packed);
   void (*pack_b)(const T* const* b, int64_t offset, int64_t filled, int64_t count, T* packed);
 };
 

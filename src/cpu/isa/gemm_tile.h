@@ -6,7 +6,7 @@
 //
 // V has kLanes sums to a register Reg, which it loads from and stores to sums and results (stream:
 // past the caches); an Operand for the columns of one step and a Factor for a row of it, which
-// multiply_add takes; and the copies of TileShape and OuterCopy.
+// multiply_add takes; and pack_a and pack_b of TileShape.
 #pragma once
 
 #include "cpu/isa/gemm.h"
@@ -133,41 +133,17 @@ void tile(const TileArgs<T, Result>& args) {
       epilogue.stream, args.n);
 }
 
-// Few enough for the processor to begin with them before it is done with the steps before.
-constexpr int64_t kCopiedSteps = 4;
-
-template <class V, class T, int kVectors, int kRows>
-inline __attribute__((always_inline)) void copy_steps(const OuterCopy<T>& copy, int64_t step) {
-  constexpr int kWidth = kVectors * V::kLanes;
-  const int64_t first = step * kStep<T>;
-  const int64_t count = smaller(copy.count - first, kCopiedSteps * kStep<T>);
-  if (copy.packed_a != nullptr)
-    V::template pack_a<kRows>(copy.a + first * copy.a_step, copy.a_step, count,
-                              copy.packed_a + first * kRows);
-  if (copy.packed_b != nullptr)
-    V::template pack_b<kWidth>(copy.b + first, copy.offset, kWidth, count,
-                               copy.packed_b + first * kWidth);
-}
-
 template <class V, class T, int kVectors, int kRows>
 void outer(const OuterTileArgs<T>& args) {
   const auto row = [&](int r) { return args.c + r * args.c_stride; };
   const auto addend = [&](int r) { return args.addend + r * args.addend_stride; };
   prefetch_rows<Compute<T>, kVectors * V::kLanes, kRows>(row);
   typename V::Reg acc[kRows][kVectors] = {};
-  const T* a = args.a;
-  const auto ahead = [&args](int64_t term) {
-    const Ahead<T>& rows = args.ahead;
-    return rows.rows != nullptr ? rows.rows[term] + rows.step : rows.first + term * rows.step;
-  };
-  copy_steps<V, T, kVectors, kRows>(args.copy, 0);
-  for (int64_t p = 0; p < args.count;) {
-    const int64_t end = smaller(p + kCopiedSteps, args.count);
-    copy_steps<V, T, kVectors, kRows>(args.copy, end);
-    for (int64_t term = p * kStep<T>; term < end * kStep<T>; ++term)
-      __builtin_prefetch(ahead(term), 0, 2);  // into the L2 cache: the first is full
-    for (; p < end; ++p, a += args.a_step)
-      add_step<V, T>(acc, [&](int r) { return a + r * kStep<T>; }, args.b[p] + args.offset);
+  const T *a = args.a, *ahead = args.ahead.first;
+  for (int64_t p = 0; p < args.count; ++p, a += args.a_step) {
+    for (int term = 0; term < kStep<T>; ++term, ahead += args.ahead.step)
+      __builtin_prefetch(ahead, 0, 2);  // into the L2 cache: the first is full
+    add_step<V, T>(acc, [&](int r) { return a + r * kStep<T>; }, args.b[p] + args.offset);
   }
   finish<V, Compute<T>>(acc, row, args.addend != nullptr, addend, false, false, args.n);
 }
@@ -178,6 +154,7 @@ constexpr void fill_rows(TileShape<T>& shape) {
   if constexpr (!kFlat) {
     shape.dense_tile[kRows] = tile<V, T, Compute<T>, kVectors, kRows, true>;
     shape.outer[kRows] = outer<V, T, kVectors, kRows>;
+    shape.pack_a[kRows] = V::template pack_a<kRows>;
   }
   if constexpr (kRows < kMaxRows) fill_rows<V, T, kVectors, kMaxRows, kFlat, kRows + 1>(shape);
 }
@@ -186,7 +163,7 @@ template <class V, class T, int kVectors, int kMaxRows, bool kFlat = false>
 constexpr TileShape<T> make_shape() {
   static_assert(kMaxRows <= kMaxTileRows);
   constexpr int kWidth = kVectors * V::kLanes;
-  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, nullptr};
+  TileShape<T> shape{kWidth, kMaxRows, {}, {}, {}, {}, nullptr};
   if constexpr (!kFlat) shape.pack_b = V::template pack_b<kWidth>;
   fill_rows<V, T, kVectors, kMaxRows, kFlat>(shape);
   return shape;

@@ -36,8 +36,7 @@ struct Pairs {
   static void multiply_add(Reg& sum, Factor a, Operand b) { sum = _mm512_dpbf16_ps(sum, a, b); }
 
   template <int kRows>
-  static inline __attribute__((always_inline)) void pack_a(const BFloat16* a, int64_t a_step,
-                                                           int64_t count, BFloat16* packed) {
+  static void pack_a(const BFloat16* a, int64_t a_step, int64_t count, BFloat16* packed) {
     const __mmask16 rows = static_cast<__mmask16>(first_lanes(kRows));
     for (int64_t p = 0; p < count; p += 2, a += 2 * a_step, packed += 2 * kRows) {
       const __mmask16 second_rows = p + 1 < count ? rows : 0;
@@ -49,22 +48,21 @@ struct Pairs {
   }
 
   template <int kWidth>
-  static inline __attribute__((always_inline)) void pack_b(const BFloat16* const* b, int64_t offset,
-                                                           int64_t filled, int64_t count,
-                                                           BFloat16* packed) {
-    // Words of two registers: 0, 32, 1, 33, ... are the pairs of the first 16 columns.
-    const __m512i column = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i second_of_column = _mm512_add_epi32(column, _mm512_set1_epi32(32));
-    const __m512i low = _mm512_or_si512(column, _mm512_slli_epi32(second_of_column, 16));
-    const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+  static void pack_b(const BFloat16* const* b, int64_t offset, int64_t filled, int64_t count,
+                     BFloat16* packed) {
+    // Each 128 bits of these hold the pairs of four columns.
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
     const __mmask32 columns = first_lanes(filled);
     for (int64_t p = 0; p < count; p += 2, packed += 2 * kWidth) {
       const __m512i first = _mm512_maskz_loadu_epi16(columns, b[p] + offset);
       const __m512i second = p + 1 < count ? _mm512_maskz_loadu_epi16(columns, b[p + 1] + offset)
                                            : _mm512_setzero_si512();
-      _mm512_storeu_si512(packed, _mm512_permutex2var_epi16(first, low, second));
+      const __m512i even = _mm512_unpacklo_epi16(first, second);
+      const __m512i odd = _mm512_unpackhi_epi16(first, second);
+      _mm512_storeu_si512(packed, _mm512_permutex2var_epi64(even, low, odd));
       if constexpr (kWidth > kLanes)
-        _mm512_storeu_si512(packed + 32, _mm512_permutex2var_epi16(first, high, second));
+        _mm512_storeu_si512(packed + 32, _mm512_permutex2var_epi64(even, high, odd));
     }
   }
 };
