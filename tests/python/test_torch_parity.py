@@ -131,6 +131,22 @@ def test_batch_norm_running_statistics(momentum, device):
     np.testing.assert_allclose(got.detach().cpu().numpy(), expected.detach().numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(2, 64, 2, 2), (2, 256, 4, 4), (2, 128, 8, 8), (8, 64, 28, 28)])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_batch_variance_is_accurate(shape, offset):
+    """To two roundings, or twice torch's error."""
+    rng = np.random.default_rng(1)
+    x = (rng.standard_normal(shape) + offset).astype(np.float32)
+    exact = x.astype(np.float64).var((0, 2, 3), ddof=1)
+    ours, theirs = (library.zeros(shape[1]) for library in (st, torch))
+    st.nn.functional.batch_norm(st.tensor(x), st.zeros(shape[1]), ours, training=True, momentum=1.0)
+    torch.nn.functional.batch_norm(
+        torch.tensor(x), torch.zeros(shape[1]), theirs, training=True, momentum=1.0
+    )
+    errors = [np.linalg.norm(v.numpy() - exact) / np.linalg.norm(exact) for v in (ours, theirs)]
+    assert errors[0] <= max(2 * errors[1], 1.5e-7)
+
+
 LAYERS = {
     "conv1d": lambda m: m.Conv1d(4, 8, 3, stride=2, padding=1),
     "conv2d": lambda m: m.Conv2d(6, 12, (3, 5), groups=3),

@@ -100,36 +100,51 @@ inline void join(double count_a, double& mean_a, double& m2_a, double count_b, d
   m2_a += m2_b + delta * delta * count_a * share;
 }
 
-/// Within a block, values are taken relative to the block's first row: the deviations' sum then
-/// cancels by at most a factor of the block's length, whatever the data.
+/// The sum of kCount values, in pairs.
+template <int kCount, class V>
+inline V sum_in_pairs(V (&values)[kCount]) {
+  for (int half = kCount / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) values[k] += values[k + half];
+  return values[0];
+}
+
+/// Within a block, values are taken relative to the mean of the blocks before it, in the first one
+/// to that of a few rows. However far a block is from it, that belongs to the moments of all: what
+/// cancels is at most a quarter of the first block's rows times the result.
 template <class T, class V = Compute<T>>
 void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2) {
+  constexpr int kDistant = 4;  // rows
   const Merge merge(rows, c, stride);
   double means[kMaxColumns], squares[kMaxColumns];
   clear(merge.width, means, squares);
   for (int64_t begin = 0; begin < merge.rows; begin += kBlockRows) {
     const int64_t count = smaller(kBlockRows, merge.rows - begin), step = merge.step;
     const T* block = x + begin * step;
-    V first[kMaxColumns], acc[kMaxColumns], acc2[kMaxColumns];
+    V center[kMaxColumns], acc[kMaxColumns], acc2[kMaxColumns];
     clear(merge.width, acc, acc2);
-    for (int64_t j = 0; j < merge.width; ++j) first[j] = value_of(block[j]);
-    for_rows<4>(count, [&]<int kRows>(int64_t row, int64_t apart) {
+    for (int64_t j = 0; begin == 0 && j < merge.width; ++j) {
+      V few[kDistant];
+      for (int k = 0; k < kDistant; ++k)
+        few[k] = value_of(block[count / kDistant * k * step + j]) / kDistant;
+      center[j] = sum_in_pairs(few);
+    }
+    for (int64_t j = 0; begin > 0 && j < merge.width; ++j) center[j] = static_cast<V>(means[j]);
+    for_rows<kDistant>(count, [&]<int kRows>(int64_t row, int64_t apart) {
       for_columns<T>(merge.width, [&]<int L>(int64_t j) {
-        const Vector<V, L> shift = load<L>(first + j);
-        Vector<V, L> sum = load<L>(acc + j), sum2 = load<L>(acc2 + j);
+        const Vector<V, L> shift = load<L>(center + j);
+        Vector<V, L> d[kRows], d2[kRows];
         for (int k = 0; k < kRows; ++k) {
-          const Vector<V, L> d = load<L>(block + (row + k * apart) * step + j) - shift;
-          sum += d;
-          sum2 += d * d;
+          d[k] = load<L>(block + (row + k * apart) * step + j) - shift;
+          d2[k] = d[k] * d[k];
         }
-        store<L>(acc + j, sum);
-        store<L>(acc2 + j, sum2);
+        store<L>(acc + j, load<L>(acc + j) + sum_in_pairs(d));
+        store<L>(acc2 + j, load<L>(acc2 + j) + sum_in_pairs(d2));
       });
     });
     const double n = static_cast<double>(count), inverse = 1 / n;
     for (int64_t j = 0; j < merge.width; ++j) {
       const double sum = acc[j], offset = sum * inverse;
-      join(static_cast<double>(begin), means[j], squares[j], n, first[j] + offset,
+      join(static_cast<double>(begin), means[j], squares[j], n, center[j] + offset,
            acc2[j] - sum * offset);
     }
   }
