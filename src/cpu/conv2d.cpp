@@ -29,12 +29,12 @@ double direct_seconds(const WinogradGeometry& g, size_t item, int step) {
 }
 
 double winograd_seconds(const WinogradGeometry& g, ConvPass pass, size_t item, int step) {
-  const double weight = 1.0 * g.points() * g.channels * g.filters / step;
+  const double weight = 1.0 * g.points() * g.channels * g.filters;
   const double products = 2.0 * g.channels * g.filters / step;
   const double transforms = kTransformFlops * (g.channels + g.filters);
-  // The weight gradient's sums are written and read again.
-  const int passes = pass == ConvPass::kWeightGrad ? 2 : 1;
-  return seconds((products + transforms) * g.tile_points(), passes * weight * item);
+  // The weight gradient's sums are written and read again, in the type of sums.
+  const double bytes = (pass == ConvPass::kWeightGrad ? 2 * weight : weight / step) * item;
+  return seconds((products + transforms) * g.tile_points(), bytes);
 }
 
 /// What products of tiles of an edge take.

@@ -109,8 +109,9 @@ inline V sum_in_pairs(V (&values)[kCount]) {
 }
 
 /// Within a block, values are taken relative to the mean of the blocks before it, in the first one
-/// to that of a few rows. However far a block is from it, that belongs to the moments of all: what
-/// cancels is at most a quarter of the first block's rows times the result.
+/// relative to that of four of its rows. Little cancels, whatever the data: in the first block the
+/// squares are at most 1 + count / 4 times the result, and how far a later block is from the mean
+/// is part of the result.
 template <class T, class V = Compute<T>>
 void column_moments(int64_t rows, int64_t c, int64_t stride, const T* x, double* mean, double* m2) {
   constexpr int kDistant = 4;  // rows
